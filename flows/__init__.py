@@ -1,0 +1,1 @@
+"""Order, retries and schedules; no decisions. What is decided is decided in `pipeline`."""

@@ -1,0 +1,70 @@
+"""`pairsmith build`: check first, then start Prefect, run the flow, and say what came of it."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import orjson
+from rich.console import Console
+
+from flows.progress import progress_bars
+from flows.recipe import read_recipe, run_of
+from flows.server import prefect_api
+from flows.summary import print_summary
+from pipeline.errors import GateRefused, RecipeError
+from pipeline.runs import Run
+from pipeline.settings import Anything, check_recipe
+
+
+def build_command(recipe: str, changes: list[str], folder: str | None, hub: str | None, *, as_json: bool, verbose: bool) -> None:
+    raw = read_recipe(recipe, changes)
+    run = run_of(raw, folder)
+    if hub:
+        check_token()
+    errors = Console(stderr=True)
+    with prefect_api(), quiet_prefect(verbose):
+        from prefect.task_runners import ThreadPoolTaskRunner
+
+        from flows.build import build
+
+        lanes = ThreadPoolTaskRunner(max_workers=check_recipe(raw).run.lanes)
+        with progress_bars(errors, run.path):
+            summary: Anything = build.with_options(task_runner=lanes)(recipe, changes, str(run.path))
+    if as_json:
+        print(orjson.dumps({**summary, "run": str(run.path)}).decode())
+    else:
+        print_summary(Console(), run, summary)
+    if not summary["pairs"]["rows"]:
+        raise GateRefused(f"no pair was left, so nothing was published; see why with: pairsmith inspect {run.path} --dropped all")
+    if hub:
+        _push(run, hub, errors)
+
+
+@contextmanager
+def quiet_prefect(verbose: bool) -> Iterator[None]:
+    """Keep Prefect's messages off the console (they still reach its server): ours say what the user needs."""
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    if not verbose:
+        import prefect.logging.configuration  # noqa: F401 - its handlers exist only once it was imported
+
+        for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "prefect.task_runner", ""):
+            for handler in logging.getLogger(name).handlers:
+                if isinstance(handler, logging.StreamHandler):
+                    handler.setLevel(logging.CRITICAL + 1)
+    yield
+
+
+def check_token() -> str:
+    """The hub's token from the environment. RecipeError where there is none."""
+    token = os.environ.get("HF_TOKEN", "").strip()
+    if not token:
+        raise RecipeError("--push-to-hub needs a token, and HF_TOKEN is not set; export HF_TOKEN=… (a token that may write)")
+    return token
+
+
+def _push(run: Run, hub: str, console: Console) -> None:
+    from pipeline.hub import push_to_hub
+
+    console.print(f"Published at {push_to_hub(run.dataset, hub, check_token())}", highlight=False)

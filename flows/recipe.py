@@ -1,0 +1,26 @@
+"""From what the user typed to a recipe and a run folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import ROOT
+from pipeline.runs import Run
+from pipeline.settings import Anything, check_recipe, load_recipe
+
+
+def read_recipe(path: str, changes: Sequence[str]) -> Anything:
+    """The merged recipe as it was asked, after everything in it was checked. Recipes of ours are found from anywhere."""
+    place = Path(path).expanduser()
+    if not place.exists() and (ROOT / path).exists():
+        place = ROOT / path
+    raw = load_recipe(place, changes)
+    check_recipe(raw)
+    return raw
+
+
+def run_of(raw: Anything, folder: str | None) -> Run:
+    """The run folder: the one that is given, the recipe's, or data/runs/NAME; a limited run has one of its own."""
+    recipe = check_recipe(raw)
+    limit = f"-first-{recipe.prompts.limit}" if recipe.prompts.limit else ""
+    given = folder or recipe.run.folder
+    return Run(Path(given) if given else ROOT / "data" / "runs" / f"{recipe.name}{limit}")

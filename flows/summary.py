@@ -1,0 +1,63 @@
+"""The end of a run on a terminal: counts, what was dropped and why, and where to go from here."""
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.report import sample_pairs
+from pipeline.runs import Run
+from pipeline.settings import Anything
+
+
+def print_summary(console: Console, run: Run, summary: Anything, samples: int = 1) -> None:
+    """Print the summary of a finished run."""
+    pairs, judge, usage = summary["pairs"], summary["judge"], summary["usage"]["total"]
+    news = " (nothing new: the published dataset stays as it is)" if summary["unchanged"] else ""
+    console.print(f"\n[bold]{summary['name']}[/]: {pairs['rows']} pairs, {_splits(pairs)}{news}", highlight=False)
+    console.print(_stages(summary))
+    if judge["verdicts"]:
+        flips = f", {judge['flipped']} of {judge['both_orders']} flipped with the order ({judge['flip_rate']:.1%})" if judge["both_orders"] else ""
+        console.print(f"Judge {judge['name']}: {judge['verdicts']} verdicts, {judge['invalid']} invalid, {judge['ties']} ties{flips}", highlight=False)
+    longer = "-" if pairs["chosen_longer"] is None else f"{pairs['chosen_longer']:.0%}"
+    console.print(f"Chosen is the longer answer in {longer} of the pairs", highlight=False)
+    if usage["requests"] or usage["cached"]:
+        tokens = usage["prompt_tokens"] + usage["completion_tokens"]
+        money = f", ${usage['dollars']:.4f}" if usage["dollars"] else ""
+        console.print(
+            f"Asked {usage['requests']} requests ({usage['failed']} failed), {usage['cached']} from the cache; {tokens:,} tokens{money}", highlight=False
+        )
+    print_samples(console, run, samples)
+    print_next(console, run, pairs["rows"])
+
+
+def print_samples(console: Console, run: Run, samples: int) -> None:
+    for pair in sample_pairs(run, samples):
+        console.print()
+        for name, text in (("prompt", pair["prompt"][-1]["content"]), ("chosen", pair["chosen"]), ("rejected", pair["rejected"])):
+            console.print(f"[bold]{name:>8}[/] ", end="")
+            console.print(_short(text), markup=False, highlight=False)
+
+
+def print_next(console: Console, run: Run, rows: int) -> None:
+    console.print()
+    if rows:
+        console.print(f"Dataset   {run.dataset}", highlight=False, soft_wrap=True)
+    console.print(f"Dropped   pairsmith inspect {run.path} --dropped all", highlight=False, soft_wrap=True)
+
+
+def _splits(pairs: Anything) -> str:
+    return ", ".join(f"{n} {name}" for name, n in pairs["by_split"].items()) or "none to publish"
+
+
+def _stages(summary: Anything) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for head, justify in (("stage", "left"), ("in", "right"), ("out", "right"), ("dropped, by reason", "left")):
+        table.add_column(head, justify=justify)  # type: ignore[arg-type]
+    for stage in summary["stages"]:
+        reasons = [f"{d['reason']} {d['rows']}" for d in summary["dropped"] if d["stage"] == stage["stage"]]
+        table.add_row(stage["stage"], str(stage["in"]), str(stage["out"]), ", ".join(reasons))
+    return table
+
+
+def _short(text: str, limit: int = 200) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else f"{text[:limit]}…"

@@ -1,0 +1,69 @@
+"""Finish: what the shards hold becomes a dataset, a report and, last of all, the manifest; unless nothing is new."""
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from pipeline import __version__, prompts
+from pipeline.gate import standing_gates
+from pipeline.publish import publish
+from pipeline.report import figures_of, markdown, usage_of
+from pipeline.runs import FORMAT, explained, json_text, write_text
+from pipeline.session import Session
+from pipeline.settings import Anything, digest
+from pipeline.tables import key_of
+
+_WITH = ("prefect", "pyarrow", "numpy", "openai", "aiohttp", "pydantic", "rapidfuzz", "torch", "transformers")
+"""Packages whose versions a manifest names, where they are installed."""
+
+
+def finish(session: Session) -> Anything:
+    """Publish the run and return its summary. A run whose pairs are those of its manifest publishes nothing."""
+    run = session.run
+    files = [shard / "pairs.parquet" for shard in run.shards()]
+    key = digest([FORMAT, [key_of(f) for f in files], session.recipe.publish.model_dump()])
+    before = run.manifest() or {}
+    unchanged = before.get("key") == key and run.dataset.is_dir()
+    figures = figures_of(session)
+    usage = usage_of(session.budget)
+    if not unchanged and figures["pairs"]["rows"]:
+        rows = publish(files, run.dataset, session.recipe.publish, session.recipe.name, figures)
+    else:
+        rows = before.get("dataset", {}) if unchanged else {}
+    summary = {**figures, "usage": usage, "dataset": rows, "unchanged": unchanged}
+    with explained(run.path):
+        write_text(run.path / "summary.json", json_text(summary))
+        write_text(run.path / "report.md", markdown(figures, usage, unchanged))
+        if not unchanged:
+            write_text(run.manifest_file, json_text({**_provenance(session), "key": key, "dataset": rows}))
+    return summary
+
+
+def _provenance(session: Session) -> Anything:
+    """What was asked, and with what."""
+    recipe = session.recipe
+    return {
+        "format": FORMAT,
+        "pairsmith": __version__,
+        "python": platform.python_version(),
+        "packages": {name: found for name in _WITH if (found := _version(name))},
+        "recipe_sha": digest(recipe.what()),
+        "seed": recipe.seed,
+        "models": {n: {"model": m.called, "engine": m.settings.engine, "revision": m.revision()} for n, m in ((m.name, m) for m in session.all_models)},
+        "judge": {"name": session.judge.name, "revision": session.judge.revision()} if session.judge else None,
+        "gates": list(standing_gates(recipe.gates)),
+        "prompt_files": _prompt_files(),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _prompt_files() -> dict[str, str]:
+    names = sorted(str(p.relative_to(prompts.FOLDER).with_suffix("")) for p in prompts.FOLDER.rglob("*.md"))
+    return {name: prompts.load_prompt(name).sha256 for name in names}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,142 @@
+"""A model that can be asked: an engine behind the reply cache and the budget. Generation and judges use the same."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pipeline.budget import Budget
+from pipeline.cache import ReplyCache, reply_key
+from pipeline.engines import Engine
+from pipeline.errors import EngineError, RequestFailed
+from pipeline.plugins import load_plugin
+from pipeline.records import Message, Prompt, Reply, Request, Sampling
+from pipeline.settings import ModelSettings, SamplingSettings
+
+T = TypeVar("T")
+
+_GIVE_UP_AFTER = 50
+"""Failures in a row, without one reply between them, after which the server counts as gone."""
+
+_GIVE_UP_AT_ONCE_AFTER = 5
+"""The same for refused requests when no reply has ever come: a setting is wrong, and every request would be refused."""
+
+
+class Model:
+    """Ask a model; get the reply from the cache or, once, from its engine."""
+
+    def __init__(self, name: str, settings: ModelSettings, cache: ReplyCache, budget: Budget) -> None:
+        self.name = name
+        self.settings = settings
+        self.called = settings.model or name
+        self.engine: Engine = load_plugin("engines", settings.engine).Engine(name, settings)
+        self._cache = cache
+        self._budget = budget
+        self._in_flight: dict[bytes, asyncio.Future[Reply]] = {}
+        self._started: asyncio.Task[None] | None = None
+        self._sampling = _sampling(settings.sampling)
+        self._failures = 0
+        self._replied = False
+        self._broken: EngineError | None = None
+
+    async def ask(
+        self,
+        messages: Sequence[Message],
+        *,
+        sample: int = 0,
+        schema: Mapping[str, Any] | None = None,
+        prompt: Prompt | None = None,
+    ) -> Reply:
+        """One reply. Raises RequestFailed, EngineError or BudgetSpent (see pipeline/engines)."""
+        if self._broken is not None:
+            raise self._broken
+        sampling = self._sampling
+        if "seed" in sampling:
+            sampling = {**sampling, "seed": sampling["seed"] + sample}
+        request = Request(tuple(messages), sampling, sample, schema, prompt)
+        if not self.engine.paid:
+            await self._start()
+            return await self.engine.reply(request)
+        key = reply_key(self.called, self.revision(), None, request)
+        if (known := self._cache.get(key)) is not None:
+            self._budget.of(self.name).cached += 1
+            return known
+        if (twin := self._in_flight.get(key)) is not None:
+            return await asyncio.shield(twin)
+        return await self._pay(key, request)
+
+    def revision(self) -> str | None:
+        return self.settings.revision or self.engine.revision()
+
+    async def close(self) -> None:
+        if self._started is not None:
+            await self.engine.close()
+
+    async def _pay(self, key: bytes, request: Request) -> Reply:
+        # The future is registered before the first await, so that a twin asked meanwhile waits for it and is not paid.
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._in_flight[key] = future
+        try:
+            await self._start()
+            self._budget.reserve(self.name)
+            reply = await self._asked(request)
+            self._budget.spend(self.name, reply, self.settings.price)
+            reply = self._cache.put(key, self.called, reply)
+        except BaseException as error:
+            if isinstance(error, Exception):
+                future.set_exception(error)
+                future.exception()  # a twin may not be waiting; then nobody else looks at it
+            else:
+                future.cancel()
+            raise
+        finally:
+            del self._in_flight[key]
+        future.set_result(reply)
+        return reply
+
+    async def _asked(self, request: Request) -> Reply:
+        try:
+            reply = await self.engine.reply(request)
+        except RequestFailed as failure:
+            self._budget.of(self.name).failed += 1
+            self._failures += 1
+            # Refusals of single requests are data. Before any reply has come, a few of them mean that all will fail.
+            if self._failures >= (_GIVE_UP_AFTER if failure.transient or self._replied else _GIVE_UP_AT_ONCE_AFTER):
+                self._broken = EngineError(
+                    f"model '{self.name}' gave no reply to {self._failures} requests in a row (the last: {failure.detail}); "
+                    "every reply that arrived is kept: see to its server or its settings and run the same command again"
+                )
+                raise self._broken from failure
+            raise
+        except EngineError as error:
+            self._broken = error
+            raise
+        self._failures, self._replied = 0, True
+        return reply
+
+    async def _start(self) -> None:
+        # One task for all who ask first; a failure to start is everyone's.
+        if self._started is None:
+            self._started = asyncio.ensure_future(self.engine.start())
+        await asyncio.shield(self._started)
+
+
+async def settle(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Await everything, then raise the first error: before a run stops, what is in flight arrives and is stored."""
+    came = await asyncio.gather(*work, return_exceptions=True)
+    for result in came:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in came if not isinstance(result, BaseException)]
+
+
+def _sampling(settings: SamplingSettings) -> Sampling:
+    sampling: Sampling = {"temperature": settings.temperature, "max_tokens": settings.max_tokens}
+    if settings.top_p is not None:
+        sampling["top_p"] = settings.top_p
+    if settings.seed is not None:
+        sampling["seed"] = settings.seed
+    if settings.stop:
+        sampling["stop"] = settings.stop
+    if settings.extra:
+        sampling["extra"] = settings.extra
+    return sampling

@@ -1,0 +1,88 @@
+"""Every word a model or a person is told is a file in prompts/: front matter, then messages as Jinja templates.
+
+    ---
+    id: judge/pairwise             # its path below prompts/
+    inputs: [question, answer_1]   # exactly the names the template may use
+    example: {question: …, …}      # renders in the tests, against a golden file
+    ---
+    @system
+    …
+    @user
+    {{ question | fenced("question") }}
+
+Text from outside enters as a value only, and is never itself read as a template.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+
+from pipeline import ROOT
+from pipeline.errors import RecipeError, choose_from
+from pipeline.records import Message
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+FOLDER = ROOT / "prompts"
+
+_FILE = re.compile(r"\A---\n(?P<head>.*?\n)---\n(?P<body>.*)\Z", re.DOTALL)
+_TURN = re.compile(r"^@(system|user|assistant)[ \t]*\n", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFile:
+    """A prompt file, ready to be filled in. `sha256` is the file's own and goes into the rows it made."""
+
+    id: str
+    inputs: frozenset[str]
+    example: dict[str, Any]
+    sha256: str
+    turns: tuple[tuple[str, "Template"], ...]
+
+    def render(self, **values: Any) -> tuple[Message, ...]:
+        """The messages. Every input must be given, and no other name."""
+        if self.inputs != values.keys():
+            raise RecipeError(f"prompt {self.id}: found the inputs {sorted(values)}, wanted {sorted(self.inputs)}")
+        return tuple(cast(Message, {"role": role, "content": t.render(values).strip()}) for role, t in self.turns)
+
+
+def load_prompt(name: str) -> PromptFile:
+    """The prompt file `prompts/NAME.md`, or the file at a path that ends in .md. RecipeError where there is none."""
+    path = Path(name) if name.endswith(".md") else FOLDER / f"{name}.md"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        known = [str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.md")]
+        raise RecipeError(f"no prompt file '{name}'; {choose_from(name, known)}") from None
+    return _parse(name, text)
+
+
+@lru_cache(maxsize=64)
+def _parse(name: str, text: str) -> PromptFile:
+    import jinja2
+    from jinja2.sandbox import SandboxedEnvironment
+
+    found = _FILE.match(text)
+    if found is None:
+        raise RecipeError(f"prompt {name}: wanted front matter between two lines `---`, then the messages")
+    head = yaml.safe_load(found["head"])
+    # Autoescape would turn a user's < into &lt;: this is text for a model, not HTML; tags are defused by `fenced`.
+    env = SandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    env.filters["fenced"] = fenced
+    _, *parts = _TURN.split(found["body"])
+    turns = tuple((role, env.from_string(body)) for role, body in zip(parts[::2], parts[1::2], strict=True))
+    if not turns:
+        raise RecipeError(f"prompt {name}: wanted at least one message; begin it with a line `@user`")
+    return PromptFile(head["id"], frozenset(head["inputs"]), head["example"], hashlib.sha256(text.encode()).hexdigest(), turns)
+
+
+def fenced(text: object, tag: str) -> str:
+    """Put text from outside between tags, with every look-alike of our tags inside it defused: it cannot end its own fence."""
+    defused = re.sub(r"<(?=\s*/?\s*(?:question|reference|answer)[\w-]*\s*>)", "‹", str(text), flags=re.IGNORECASE)
+    return f"<{tag}>\n{defused}\n</{tag}>"

@@ -1,0 +1,140 @@
+"""One process's hands on a run: its checked recipe, its models and judge, the cache and the budget.
+
+Everything that waits for a network runs in one event loop in a thread of its own, so that the shards of a process share
+one client and one limit per model. Stages are called from any thread.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine
+from concurrent.futures import CancelledError, Future
+from pathlib import Path
+from threading import Thread
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from pipeline import ROOT
+from pipeline.budget import Budget
+from pipeline.cache import ReplyCache
+from pipeline.errors import Interrupted, RecipeError
+from pipeline.model import Model
+from pipeline.plugins import load_plugin
+from pipeline.runs import Run
+from pipeline.settings import PluginSettings, Recipe, check_recipe, judge_model, plugin_settings
+from pipeline.strategies import StrategySettings
+
+if TYPE_CHECKING:
+    from pipeline.judges import Judge
+
+T = TypeVar("T")
+
+_OPEN: dict[Path, "Session"] = {}
+
+
+class Session:
+    """Open a run to work on it. `Session.of(path)` is the open one of this process, opened where there is none: a task that
+    another process or machine runs needs nothing but the run's path."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.recipe: Recipe = check_recipe(run.recipe())
+        self.strategy = load_plugin("strategies", self.recipe.pair["strategy"])
+        self.pair_settings = plugin_settings("strategies", self.recipe.pair, "strategy", "pair", StrategySettings)
+        self.budget = Budget(self.recipe.budget)
+        self.cache = ReplyCache(_cache_file(self.recipe))
+        self.models = {n: Model(n, self.recipe.model(n), self.cache, self.budget) for n in self.recipe.models}
+        self.judge_model: Model | None = None
+        self.judge = self._judge()
+        self._check_roles()
+        self.prompts = 0
+        """Prompts in the shards; 0 until they are collected."""
+        self.done: Counter[str] = Counter()
+        """Shards that are through, by stage."""
+        self._waiting: set[Future[Any]] = set()
+        self._interrupted = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="pairsmith-network", daemon=True)
+        self._thread.start()
+        _OPEN[run.path] = self
+
+    @staticmethod
+    def of(path: str | Path) -> "Session":
+        return _OPEN.get(Path(path)) or Session(Run(Path(path)))
+
+    @staticmethod
+    def opened(path: Path) -> "Session | None":
+        return _OPEN.get(path)
+
+    @property
+    def all_models(self) -> list[Model]:
+        """The models that answer, and the one that judges."""
+        return [*self.models.values(), *([self.judge_model] if self.judge_model else [])]
+
+    @property
+    def roles(self) -> dict[str, str | None]:
+        return {name: model.settings.role for name, model in self.models.items()}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {name: self.recipe.label(name) for name in self.models}
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in the event loop and wait for it. Raises Interrupted when the user stops the run meanwhile."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._waiting.add(future)
+        if self._interrupted:
+            future.cancel()
+        try:
+            return future.result()
+        except CancelledError:
+            raise Interrupted("interrupted; every reply that arrived is kept: run the same command again to go on") from None
+        finally:
+            self._waiting.discard(future)
+
+    def interrupt(self) -> None:
+        """Stop waiting for what is in flight, from any thread or signal handler."""
+        self._interrupted = True
+        for future in list(self._waiting):
+            future.cancel()
+
+    def close(self) -> None:
+        """Close every client, the loop and the cache. What has arrived is stored already."""
+        if _OPEN.pop(self.run.path, None) is None:
+            return
+        asyncio.run_coroutine_threadsafe(self._close_models(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self.cache.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    async def _close_models(self) -> None:
+        for model in self.all_models:
+            await model.close()
+
+    def _judge(self) -> "Judge | None":
+        raw = self.recipe.judge
+        if raw is None:
+            return None
+        settings = plugin_settings("judges", raw, "kind", "judge", PluginSettings)
+        kind = load_plugin("judges", raw["kind"]).Judge
+        if kind.asks_model:
+            self.judge_model = Model("judge", judge_model(raw), self.cache, self.budget)
+        judge: Judge = kind(settings, self.judge_model)
+        return judge
+
+    def _check_roles(self) -> None:
+        if self.pair_settings.meeting == "strong_weak" and not {"strong", "weak"} <= set(self.roles.values()):
+            raise RecipeError(
+                f"strategy '{self.pair_settings.strategy}' sets strong answers against weak ones, and the roles found are "
+                f"{self.roles}; give at least one model `role: strong` and one `role: weak`"
+            )
+
+
+def _cache_file(recipe: Recipe) -> Path:
+    return Path(recipe.run.cache).expanduser() if recipe.run.cache else ROOT / "data" / "cache" / "replies.sqlite"

@@ -1,0 +1,339 @@
+"""The recipe: what a user may write, closed and explained. An unknown key is refused, with the nearest known one.
+
+A field marked `How` says how the work is done (speed, money, places), not what is made: two recipes that differ only
+there make the same tables, so a run folder accepts either.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import orjson
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from pipeline.errors import RecipeError, choose_from
+from pipeline.plugins import Room, load_plugin
+
+
+class _How:
+    """Marks a field that says how, not what."""
+
+
+How = _How()
+
+Anything = dict[str, Any]
+
+
+class Closed(BaseModel):
+    """A settings object with a closed shape."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class PluginSettings(Closed):
+    """Base of the `Settings` class that a plug-in's file defines."""
+
+
+class TableSettings(Closed):
+    """A table that comes in from outside."""
+
+    path: str
+    """A JSONL, CSV or Parquet file, a pattern such as `answers-*.jsonl`, a dataset folder, or a hub name. `${NAME}` is
+    taken from the environment."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Our column: theirs. Theirs is a column's name or a JMESPath expression, such as `score[0]`."""
+    hub_split: str = "train"
+    """The split to read when `path` is a dataset folder or a hub name."""
+    hub_revision: str | None = None
+    """The branch, tag or commit to read when `path` is a hub name."""
+
+
+class PromptsSettings(TableSettings):
+    """Where the prompts come from."""
+
+    system: str | None = None
+    """A system message for the prompts that bring none."""
+    bad_rows: Literal["stop", "drop"] = "stop"
+    """What an empty prompt, or one longer than a model's context, does: stop the run, or be dropped and counted."""
+    limit: int | None = Field(None, ge=1)
+    """Read only the first N prompts: the preview before a big run."""
+
+
+class SplitSettings(Closed):
+    """Which prompts are kept for testing."""
+
+    test: float = Field(0.1, ge=0, le=0.9)
+    """Share of the prompt clusters that go to the test split. Changing it moves prompts; adding prompts never does."""
+
+
+class SamplingSettings(Closed):
+    """What the sampler is asked for."""
+
+    temperature: float = Field(0.7, ge=0, le=5)
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int = Field(1024, ge=1)
+    """Longest answer, in tokens. An answer that is cut off here ends with finish_reason `length` and never pairs."""
+    seed: int | None = None
+    """With a seed, sample k is asked with seed + k. Engines promise no bit equality across batch shapes."""
+    stop: list[str] = Field(default_factory=list)
+    extra: Anything = Field(default_factory=dict)
+    """Any other field of the engine's request body, such as `top_k` or `chat_template_kwargs`."""
+
+
+class PriceSettings(Closed):
+    """Dollars per million tokens."""
+
+    prompt: float = Field(0.0, ge=0)
+    completion: float = Field(0.0, ge=0)
+
+
+class ModelSettings(PluginSettings):
+    """What every engine understands; its own fields are in its file in pipeline/engines."""
+
+    engine: str
+    model: str = ""
+    """The name the engine knows the model by; the entry's own name when left out."""
+    revision: str | None = None
+    """Commit, tag or date of the model: part of what a stored reply is filed under. Change it when the model changes."""
+    role: Literal["strong", "weak"] | None = None
+    """Which side of a strong_weak pair its answers are."""
+    samples: int = Field(1, ge=1, le=1024)
+    """Answers per prompt."""
+    system: str | None = None
+    """A system message that only this model sees; it replaces the prompt's own and is not published."""
+    sampling: SamplingSettings = Field(default_factory=SamplingSettings)
+    price: Annotated[PriceSettings, How] = Field(default_factory=PriceSettings)
+
+
+class PublishSettings(Closed):
+    """The dataset folder."""
+
+    form: Literal["conversational", "plain"] = "conversational"
+    """`conversational` writes message lists, to which trainers apply the chat template; `plain` writes texts."""
+    license: str = "other"
+    """A licence identifier of the hub, for the dataset card."""
+    language: list[str] = Field(default_factory=list)
+    """Language codes for the card; taken from the prompts' `language` column when left out."""
+    rows_per_file: Annotated[int, How] = Field(100_000, ge=1)
+    title: Annotated[str | None, How] = None
+    """The card's heading; the recipe's name when left out."""
+
+
+class BudgetSettings(Closed):
+    """What one start of the run may spend; replies from the cache cost nothing. What is in flight is still paid for."""
+
+    requests: int | None = Field(None, ge=1)
+    tokens: int | None = Field(None, ge=1)
+    dollars: float | None = Field(None, gt=0)
+
+
+class RunSettings(Closed):
+    """Where and in what portions."""
+
+    folder: str | None = None
+    """The run folder; data/runs/NAME in the repository when left out."""
+    cache: str | None = None
+    """The file that holds every reply that was paid for; data/cache/replies.sqlite in the repository when left out."""
+    shard: int = Field(500, ge=1, le=100_000)
+    """Prompts per shard: memory and the cost of redoing a part follow it."""
+    lanes: int = Field(4, ge=1, le=64)
+    """Shards that are worked on at once."""
+
+
+class Recipe(Closed):
+    """What a user asks for: prompts, models, who judges, what pairs, what is kept."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,80}$")
+    """Letters, digits, dot, dash, underscore; names the run folder and the dataset."""
+    prompts: PromptsSettings
+    split: SplitSettings = Field(default_factory=SplitSettings)
+    models: dict[str, Anything] = Field(min_length=1)
+    """Name: settings of the engine that answers (see pipeline/engines)."""
+    judge: Anything | None = None
+    """Settings of the judge (see pipeline/judges); none where the strategy needs none."""
+    pair: Anything
+    """Settings of the strategy (see pipeline/strategies)."""
+    gates: dict[str, Anything | bool | None] = Field(default_factory=dict)
+    """Gate: its settings, or `false` to switch it off (see pipeline/gates)."""
+    publish: PublishSettings = Field(default_factory=PublishSettings)
+    budget: Annotated[BudgetSettings, How] = Field(default_factory=BudgetSettings)
+    run: Annotated[RunSettings, How] = Field(default_factory=RunSettings)
+    seed: int = 0
+    """Of everything that is drawn by chance here."""
+
+    @model_validator(mode="after")
+    def _two_sides_have_two_names(self) -> "Recipe":
+        for name in self.models:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,120}", name):
+                raise ValueError(f"model name '{name}' may hold letters, digits and . _ : / - only")
+        return self
+
+    def model(self, name: str) -> ModelSettings:
+        """The settings of one model, checked against its engine's own fields."""
+        return plugin_settings("engines", self.models[name], "engine", f"models.{name}", ModelSettings)
+
+    def label(self, name: str) -> str:
+        """What a model is called in the dataset: the engine's name for it, with the recipe's where that is ambiguous."""
+        called = self.model(name).model or name
+        twins = [n for n in self.models if (self.model(n).model or n) == called]
+        return called if len(twins) == 1 else f"{called} ({name})"
+
+    def what(self) -> Anything:
+        """The recipe without the fields that only say how, in a form that can be compared and hashed."""
+        plain = {**_what(self), "models": {n: _what(self.model(n)) for n in sorted(self.models)}}
+        if self.judge is not None:
+            plain["judge"] = judge_what(self.judge)
+        return plain
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def judge_what(raw: Anything) -> Anything:
+    """A judge's settings without the fields that only say how; its model's fields are its engine's."""
+    settings = plugin_settings("judges", raw, "kind", "judge", PluginSettings)
+    plain = _what(settings)
+    if isinstance(raw.get("model"), dict):
+        plain["model"] = _what(judge_model(raw))
+    return {"kind": raw["kind"], **plain}
+
+
+def judge_model(raw: Anything) -> ModelSettings:
+    """The settings of the model a judge asks."""
+    return plugin_settings("engines", raw["model"], "engine", "judge.model", ModelSettings)
+
+
+def plugin_settings(room: Room, raw: Any, name_key: str, where: str, base: type[S]) -> S:
+    """Check the settings of a plug-in against the `Settings` of its own file. `name_key` holds the plug-in's name."""
+    if not isinstance(raw, dict) or not isinstance(raw.get(name_key), str):
+        raise RecipeError(f"{where}: found no '{name_key}', wanted the name of one of pipeline/{room}; add `{name_key}: …`")
+    name = raw[name_key]
+    kind: type[S] = load_plugin(room, name).Settings
+    known = kind.model_fields
+    given = raw if name_key in known else {k: v for k, v in raw.items() if k != name_key}
+    return check(kind, given, where)
+
+
+def check(kind: type[S], data: Any, where: str) -> S:
+    """Validate, or raise RecipeError with one sentence on the first thing that is wrong."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError(_sentence(kind, error, where)) from error
+
+
+def _sentence(kind: type[BaseModel], error: ValidationError, where: str) -> str:
+    first = error.errors(include_url=False)[0]
+    place = ".".join([where, *map(str, first["loc"])]).strip(".")
+    if first["type"] == "extra_forbidden":
+        *above, key = first["loc"]
+        fields = _fields_at(kind, above)
+        return f"unknown key '{place}' in the recipe; {choose_from(str(key), fields)}"
+    if first["type"] == "missing":
+        return f"the recipe lacks '{place}'; add it"
+    text = first["msg"].removeprefix("Value error, ").replace("Input should be", "wanted")
+    found = "" if isinstance(first["input"], dict) else f"found {first['input']!r}; "
+    return f"{place or 'the recipe'}: {found}{text}"
+
+
+def _fields_at(kind: type[BaseModel], above: Sequence[str | int]) -> Mapping[str, FieldInfo]:
+    for step in above:
+        annotation = kind.model_fields[str(step)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return {}
+        kind = annotation
+    return kind.model_fields
+
+
+def _what(settings: BaseModel) -> Anything:
+    return {key: value for key, value in _what_fields(settings)}
+
+
+def _what_fields(settings: BaseModel) -> Iterator[tuple[str, Any]]:
+    for key, field in type(settings).model_fields.items():
+        if How not in field.metadata:
+            value = getattr(settings, key)
+            yield key, _what(value) if isinstance(value, BaseModel) else value
+
+
+def load_recipe(path: Path, changes: Sequence[str] = ()) -> Anything:
+    """Read a recipe and apply `a.b=c` changes: the merged recipe as it was asked, nothing expanded, nothing checked.
+
+    This form is what a run folder keeps: values from the environment never reach a file. `check_recipe` makes it usable.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"no recipe at {path}; give the path of a YAML file, such as flows/recipes/recorded.yaml") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"the recipe {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise RecipeError(f"the recipe {path} holds no settings; wanted at least name, prompts, models and pair")
+    for change in changes:
+        _apply(raw, change)
+    return raw
+
+
+def check_recipe(raw: Anything, *, expanded: bool = True) -> Recipe:
+    """A recipe whose every part was checked, the plug-ins' own settings included. Raises RecipeError with one sentence."""
+    recipe = check(Recipe, expand(raw) if expanded else raw, "")
+    recipe.what()
+    plugin_settings("strategies", recipe.pair, "strategy", "pair", PluginSettings)
+    for gate, given in recipe.gates.items():
+        gate_settings(gate, given)
+    return recipe
+
+
+def gate_settings(gate: str, given: Anything | bool | None) -> PluginSettings | None:
+    """The checked settings of a gate; None when it is switched off."""
+    kind: type[PluginSettings] = load_plugin("gates", gate).Settings
+    if given is False:
+        return None
+    return check(kind, given if isinstance(given, dict) else {}, f"gates.{gate}")
+
+
+def expand(value: Any) -> Any:
+    """Replace `${NAME}` in every text of a recipe by the environment's value; RecipeError where it is not set."""
+    if isinstance(value, dict):
+        return {k: expand(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [expand(v) for v in value]
+    return re.sub(r"\$\{(\w+)\}", _variable, value) if isinstance(value, str) else value
+
+
+def _variable(match: re.Match[str]) -> str:
+    name = match.group(1)
+    if name not in os.environ:
+        raise RecipeError(f"the recipe uses ${{{name}}}, and no such environment variable is set; export {name}=…")
+    return os.environ[name]
+
+
+def _apply(raw: Anything, change: str) -> None:
+    path, equals, text = change.partition("=")
+    if not equals or not path.strip():
+        raise RecipeError(f"--set {change}: wanted KEY=VALUE, such as --set pair.strategy=margin")
+    *above, last = path.strip().split(".")
+    at: Any = raw
+    for step in above:
+        at = at.setdefault(step, {}) if isinstance(at, dict) else None
+        if at is None:
+            break
+    if not isinstance(at, dict):
+        raise RecipeError(f"--set {change}: '{'.'.join(above)}' is a value in the recipe, not a group of settings")
+    try:
+        at[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {change}: the value is not YAML: {' '.join(str(error).split())}") from error
+
+
+def digest(value: Any) -> str:
+    """A hash of settings: SHA-256 over canonical JSON, in hex."""
+    raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
+    return hashlib.sha256(raw).hexdigest()

@@ -1,0 +1,211 @@
+"""Tables that come in from outside: JSONL, CSV, Parquet, a dataset folder or a hub name, one row at a time.
+
+A row is a dict with the place it stands at, so that every complaint can name the file and the line.
+"""
+
+import csv
+import glob
+import hashlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from pipeline import ROOT
+from pipeline.errors import InputError, choose_from
+from pipeline.settings import TableSettings
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row from outside: where it stands, our columns, and everything else it carries."""
+
+    place: str
+    values: Values
+    rest: Values
+
+
+def read_rows(table: TableSettings, *, needed: Sequence[str], understood: Sequence[str] = ()) -> Iterator[Row]:
+    """The rows of a table with the recipe's renames applied. Raises InputError where a needed column is missing."""
+    take = _taker(table, needed, understood)
+    for place, raw in _raw_rows(table):
+        yield take(place, raw)
+
+
+def fingerprint(table: TableSettings) -> str:
+    """A hash of the table's content (of its name and revision where it lies on a hub) and of how it is read."""
+    state = hashlib.sha256(orjson.dumps([sorted(table.columns.items()), table.hub_split, table.hub_revision]))
+    files = _files(table.path) or _folder_files(table.path)
+    for file in files:
+        with file.open("rb") as handle:
+            state.update(hashlib.file_digest(handle, "sha256").digest())
+    if not files:
+        state.update(table.path.encode())
+    return state.hexdigest()
+
+
+def _taker(table: TableSettings, needed: Sequence[str], understood: Sequence[str]) -> Callable[[str, Values], Row]:
+    ours = [*needed, *understood]
+    unknown = [c for c in table.columns if c not in ours]
+    if unknown:
+        raise InputError(f"columns: '{unknown[0]}' is no column of this table; {choose_from(unknown[0], ours)}")
+    plain = {c: table.columns.get(c, c) for c in ours if _is_name(table.columns.get(c, c))}
+    searched = {c: _expression(table.columns[c]) for c in ours if c not in plain}
+    renamed = set(table.columns)
+
+    def take(place: str, raw: Values) -> Row:
+        values = {ours: raw[theirs] for ours, theirs in plain.items() if theirs in raw}
+        for column, search in searched.items():
+            values[column] = search(raw)
+        for column in needed:
+            if column not in values:
+                raise InputError(_missing(table, place, column, raw))
+        for column in renamed:
+            if column not in values:
+                raise InputError(_missing(table, place, column, raw))
+        used = set(plain.values())
+        return Row(place, values, {k: v for k, v in raw.items() if k not in used})
+
+    return take
+
+
+def _missing(table: TableSettings, place: str, column: str, raw: Values) -> str:
+    theirs = table.columns.get(column, column)
+    named = f"column '{theirs}' (for '{column}')" if theirs != column else f"column '{column}'"
+    return f"{place}: no {named}; {choose_from(theirs, map(str, raw))}; rename it with `columns: {{{column}: …}}` in the recipe"
+
+
+def _is_name(text: str) -> bool:
+    return text.replace("_", "a").replace("-", "a").replace(" ", "a").isalnum()
+
+
+@lru_cache(maxsize=256)
+def _expression(text: str) -> Callable[[Values], Any]:
+    import jmespath
+
+    try:
+        compiled = jmespath.compile(text)
+    except jmespath.exceptions.JMESPathError as error:
+        raise InputError(f"columns: '{text}' is neither a column's name nor a JMESPath expression: {error}") from error
+    return lambda raw: compiled.search(raw)
+
+
+def _raw_rows(table: TableSettings) -> Iterator[tuple[str, Values]]:
+    files = _files(table.path)
+    if not files:
+        yield from _dataset_rows(table)
+    for file in files:
+        reader = _READERS.get(file.suffix.lower())
+        if reader is None:
+            raise InputError(f"{file}: found a '{file.suffix}' file; wanted one of {', '.join(sorted(_READERS))}")
+        yield from reader(file)
+
+
+def _files(path: str) -> list[Path]:
+    """The files of a path or pattern; none where it is a folder or a hub name. InputError where a file is missing."""
+    place = _place(path)
+    if place.is_file():
+        return [place]
+    if glob.has_magic(path):
+        found = [Path(f) for f in sorted(glob.glob(str(place), recursive=True)) if Path(f).is_file()]
+        if not found:
+            raise InputError(f"no file fits the pattern {path}; mend the path in the recipe")
+        return found
+    if place.suffix.lower() in _READERS or path.startswith((".", "/", "~")):
+        if not place.is_dir():
+            raise InputError(f"no file at {path}; mend the path in the recipe (it is read from the folder you stand in)")
+    return []
+
+
+def _place(path: str) -> Path:
+    """Paths count from where the user stands; what comes with the repository is found from anywhere."""
+    place = Path(path).expanduser()
+    return place if place.is_absolute() or place.exists() or not (ROOT / path).exists() else ROOT / path
+
+
+def _folder_files(path: str) -> list[Path]:
+    place = _place(path)
+    return sorted(f for f in place.rglob("*") if f.is_file()) if place.is_dir() else []
+
+
+def _jsonl(file: Path) -> Iterator[tuple[str, Values]]:
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            place = f"{file.name} line {number}"
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                text = line[:80].decode("utf-8", "replace").strip()
+                raise InputError(f"{place}: not JSON ({error}): {text!r}; mend or remove the line") from error
+            if not isinstance(row, dict):
+                raise InputError(f"{place}: found a {type(row).__name__}, wanted an object with columns; mend or remove the line")
+            yield place, row
+
+
+def _csv(file: Path) -> Iterator[tuple[str, Values]]:
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.DictReader(text, strict=True)
+            for row in reader:
+                place = f"{file.name} line {reader.line_num}"
+                if None in row or None in row.values():
+                    width = len(reader.fieldnames or [])
+                    raise InputError(f"{place}: found another number of fields than the {width} of the header; mend the line")
+                yield place, row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not a CSV file in UTF-8 ({error}); mend it or save it as JSONL") from error
+
+
+def _parquet(file: Path) -> Iterator[tuple[str, Values]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        number = 0
+        with pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{file.name} row {number}", row
+    except pa.ArrowException as error:
+        raise InputError(f"{file}: not a Parquet file ({error}); mend the path or write the file again") from error
+
+
+def _dataset_rows(table: TableSettings) -> Iterator[tuple[str, Values]]:
+    for number, row in enumerate(_load_dataset(table), 1):
+        yield f"{table.path} ({table.hub_split}) row {number}", dict(row)
+
+
+def _load_dataset(table: TableSettings) -> Iterable[Mapping[str, Any]]:
+    import datasets
+
+    place = _place(table.path)
+    try:
+        if (place / "dataset_info.json").is_file() or (place / "dataset_dict.json").is_file():
+            saved = datasets.load_from_disk(str(place))
+            return saved[table.hub_split] if isinstance(saved, datasets.DatasetDict) else saved
+        name = str(place) if place.is_dir() else table.path
+        revision = None if place.is_dir() else table.hub_revision
+        return datasets.load_dataset(name, split=table.hub_split, revision=revision, streaming=True)
+    except (OSError, ValueError, KeyError, ImportError, datasets.exceptions.DatasetsError) as error:
+        what = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"cannot read '{table.path}' (split {table.hub_split}) as a file, a dataset folder or a hub name: {what}; mend prompts.path"
+        ) from error
+
+
+_READERS: dict[str, Callable[[Path], Iterator[tuple[str, Values]]]] = {
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}

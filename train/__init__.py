@@ -1,0 +1,1 @@
+"""A pair table in, an adapter out. It knows nothing of Prefect."""
