@@ -12,17 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from prefect import flow, task
+from prefect import Flow, flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.recipe import read_recipe, run_of
 from pipeline.errors import PairsmithError
 from pipeline.finish import finish
 from pipeline.report import markdown
 from pipeline.session import Session
-from pipeline.settings import Anything
+from pipeline.settings import Anything, check_recipe
 from pipeline.stages import Stage, collect_shards, is_done, run_stage, stages_of
 
 _WINDOW = 64
@@ -68,6 +69,12 @@ def build(recipe: str, changes: list[str] | None = None, run: str | None = None)
     return summary
 
 
+def build_in_lanes(raw: Anything) -> Flow[..., Anything]:
+    """The flow with as many shards at once as the recipe says."""
+    lanes: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=check_recipe(raw).run.lanes)
+    return build.with_options(task_runner=lanes)  # type: ignore[arg-type]
+
+
 def _work_through(session: Session, shards: range) -> None:
     # Stage by stage, so that no worker sleeps on a task that waits for another; a shard moves on as soon as it may.
     run = str(session.run.path)
@@ -79,7 +86,7 @@ def _work_through(session: Session, shards: range) -> None:
                 session.done[stage] += 1
                 continue
             waits = [before[shard]] if shard in before else []
-            before[shard] = stage_task.submit(run, stage, shard, wait_for=waits)
+            before[shard] = stage_task.submit(run, stage, shard, wait_for=waits)  # type: ignore[call-overload]
             every.append(before[shard])
     for future in every:
         future.result()

@@ -1,8 +1,8 @@
 """The command `pairsmith`. Exit codes: 0 done; 2 the user must change something; 3 finished, and a gate said no; 130 interrupted."""
 
 import sys
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn, Optional
 
 import typer
@@ -46,7 +46,9 @@ def build(
 @app.command()
 def inspect(
     run: RunArgument,
-    dropped: Annotated[Optional[str], typer.Option(metavar="REASON", help="List what was dropped for this reason; `all` for every reason.")] = None,
+    dropped: Annotated[
+        Optional[str], typer.Option(metavar="REASON", help="List what was dropped for this reason; `all` for every reason.")
+    ] = None,
     rows: Annotated[int, typer.Option(min=0, help="Rows to show.")] = 3,
     json: JsonOption = False,
 ) -> None:
@@ -89,9 +91,10 @@ def doctor(
 @contextmanager
 def _sentences() -> Iterator[None]:
     """An error the user can mend is one sentence on stderr and an exit code; a traceback is an error of ours."""
+    from pathlib import Path
+
     from pipeline.errors import PairsmithError
     from pipeline.runs import explained
-    from pathlib import Path
 
     try:
         with explained(Path.cwd()):

@@ -1,6 +1,5 @@
 """`pairsmith build`: check first, then start Prefect, run the flow, and say what came of it."""
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from flows.server import prefect_api
 from flows.summary import print_summary
 from pipeline.errors import GateRefused, RecipeError
 from pipeline.runs import Run
-from pipeline.settings import Anything, check_recipe
+from pipeline.settings import Anything
 
 
 def build_command(recipe: str, changes: list[str], folder: str | None, hub: str | None, *, as_json: bool, verbose: bool) -> None:
@@ -24,13 +23,10 @@ def build_command(recipe: str, changes: list[str], folder: str | None, hub: str 
         check_token()
     errors = Console(stderr=True)
     with prefect_api(), quiet_prefect(verbose):
-        from prefect.task_runners import ThreadPoolTaskRunner
+        from flows.build import build_in_lanes
 
-        from flows.build import build
-
-        lanes = ThreadPoolTaskRunner(max_workers=check_recipe(raw).run.lanes)
         with progress_bars(errors, run.path):
-            summary: Anything = build.with_options(task_runner=lanes)(recipe, changes, str(run.path))
+            summary: Anything = build_in_lanes(raw)(recipe, changes, str(run.path))
     if as_json:
         print(orjson.dumps({**summary, "run": str(run.path)}).decode())
     else:
@@ -44,16 +40,17 @@ def build_command(recipe: str, changes: list[str], folder: str | None, hub: str 
 @contextmanager
 def quiet_prefect(verbose: bool) -> Iterator[None]:
     """Keep Prefect's messages off the console (they still reach its server): ours say what the user needs."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     if not verbose:
-        import prefect.logging.configuration  # noqa: F401 - its handlers exist only once it was imported
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
 
-        for name in ("prefect", "prefect.flow_runs", "prefect.task_runs", "prefect.task_runner", ""):
-            for handler in logging.getLogger(name).handlers:
-                if isinstance(handler, logging.StreamHandler):
-                    handler.setLevel(logging.CRITICAL + 1)
-    yield
+    try:
+        yield
+    finally:
+        # What is still queued would be sent when the process ends, to a server that has gone by then.
+        for worker in (APILogWorker, EventsWorker):
+            worker.drain_all(timeout=5)
 
 
 def check_token() -> str:

@@ -17,14 +17,12 @@ def serve_command(recipe: str, changes: Sequence[str], folder: str | None, cron:
     raw = read_recipe(recipe, list(changes))
     run = run_of(raw, folder)
     with prefect_api(schedules=True), quiet_prefect(verbose):
-        from prefect.task_runners import ThreadPoolTaskRunner
-
-        from flows.build import build
+        from flows.build import build_in_lanes
 
         schedule = _schedule(cron, timezone)
         checked = check_recipe(raw)
         Console(stderr=True).print(f"Serving {checked.name} at '{cron}' into {run.path}; Ctrl-C ends it", highlight=False, soft_wrap=True)
-        build.with_options(task_runner=ThreadPoolTaskRunner(max_workers=checked.run.lanes)).serve(
+        build_in_lanes(raw).serve(
             name=checked.name,
             schedules=[schedule],
             parameters={"recipe": recipe, "changes": list(changes), "run": str(run.path)},
@@ -43,5 +41,7 @@ def _schedule(cron: str, timezone: str | None) -> Any:
 
         CronSchedule(cron=cron, timezone=timezone or "UTC")
     except (ValidationError, ValueError) as error:
-        raise RecipeError(f"--cron '{cron}' (timezone {timezone or 'UTC'}): wanted five fields, such as \"0 3 * * *\", and a known timezone: {str(error).splitlines()[-1]}") from error
+        what = str(error).splitlines()[-1]
+        zone = timezone or "UTC"
+        raise RecipeError(f"--cron '{cron}' ({zone}): wanted five fields such as \"0 3 * * *\" and a known time zone: {what}") from error
     return Cron(cron, timezone=timezone or "UTC")

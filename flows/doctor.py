@@ -51,7 +51,9 @@ def _machine() -> Iterator[Finding]:
 def _installation() -> Iterator[Finding]:
     yield "ok", "pairsmith", __version__
     locked = _locked()
-    for name in sorted({r.split(";")[0].split("[")[0].split(">")[0].split("=")[0].split("<")[0].strip() for r in requires("pairsmith") or []}):
+    for name in sorted(
+        {r.split(";")[0].split("[")[0].split(">")[0].split("=")[0].split("<")[0].strip() for r in requires("pairsmith") or []}
+    ):
         try:
             found, wanted = version(name), locked.get(name.lower().replace("_", "-"))
         except PackageNotFoundError:

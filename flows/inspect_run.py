@@ -48,8 +48,11 @@ def _print_dropped(console: Console, counts: dict[str, int], listed: list[Anythi
     console.print(", ".join(f"{name} {count}" for name, count in sorted(counts.items())), highlight=False)
     for row in listed:
         prompt = " ".join((row["prompt"] or "").split())[:70]
-        console.print(f"{row['stage']:<9}{row['reason']:<20}{row['prompt_id'] or row['id']:<22}{prompt}", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"{row['stage']:<9}{row['reason']:<20}{row['prompt_id'] or row['id']:<22}{prompt}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
         if row["detail"]:
             console.print(f"{'':<9}{row['detail']}", markup=False, highlight=False, soft_wrap=True)
-
-

@@ -15,15 +15,22 @@ def print_summary(console: Console, run: Run, summary: Anything, samples: int = 
     console.print(f"\n[bold]{summary['name']}[/]: {pairs['rows']} pairs, {_splits(pairs)}{news}", highlight=False)
     console.print(_stages(summary))
     if judge["verdicts"]:
-        flips = f", {judge['flipped']} of {judge['both_orders']} flipped with the order ({judge['flip_rate']:.1%})" if judge["both_orders"] else ""
-        console.print(f"Judge {judge['name']}: {judge['verdicts']} verdicts, {judge['invalid']} invalid, {judge['ties']} ties{flips}", highlight=False)
+        flips = (
+            f", {judge['flipped']} of {judge['both_orders']} flipped with the order ({judge['flip_rate']:.1%})"
+            if judge["both_orders"]
+            else ""
+        )
+        console.print(
+            f"Judge {judge['name']}: {judge['verdicts']} verdicts, {judge['invalid']} invalid, {judge['ties']} ties{flips}", highlight=False
+        )
     longer = "-" if pairs["chosen_longer"] is None else f"{pairs['chosen_longer']:.0%}"
     console.print(f"Chosen is the longer answer in {longer} of the pairs", highlight=False)
     if usage["requests"] or usage["cached"]:
         tokens = usage["prompt_tokens"] + usage["completion_tokens"]
         money = f", ${usage['dollars']:.4f}" if usage["dollars"] else ""
         console.print(
-            f"Asked {usage['requests']} requests ({usage['failed']} failed), {usage['cached']} from the cache; {tokens:,} tokens{money}", highlight=False
+            f"Asked {usage['requests']} requests ({usage['failed']} failed), {usage['cached']} from the cache; {tokens:,} tokens{money}",
+            highlight=False,
         )
     print_samples(console, run, samples)
     print_next(console, run, pairs["rows"])

@@ -11,9 +11,7 @@ Meeting = Literal["strong_weak", "all"]
 """`strong_weak`: every strong answer meets every weak one. `all`: everybody meets everybody."""
 
 
-def compare(
-    answers: Sequence[Answer], meeting: Meeting, roles: Mapping[str, str | None]
-) -> tuple[list[Comparison], list[Dropped]]:
+def compare(answers: Sequence[Answer], meeting: Meeting, roles: Mapping[str, str | None]) -> tuple[list[Comparison], list[Dropped]]:
     """Comparisons in the order of the answers, which come grouped by prompt; two equal texts are dropped, unjudged.
 
     `roles` maps the recipe's model names to `strong`, `weak` or None. In a strong_weak comparison side a is the strong one.

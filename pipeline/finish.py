@@ -49,7 +49,10 @@ def _provenance(session: Session) -> Anything:
         "packages": {name: found for name in _WITH if (found := _version(name))},
         "recipe_sha": digest(recipe.what()),
         "seed": recipe.seed,
-        "models": {n: {"model": m.called, "engine": m.settings.engine, "revision": m.revision()} for n, m in ((m.name, m) for m in session.all_models)},
+        "models": {
+            n: {"model": m.called, "engine": m.settings.engine, "revision": m.revision()}
+            for n, m in ((m.name, m) for m in session.all_models)
+        },
         "judge": {"name": session.judge.name, "revision": session.judge.revision()} if session.judge else None,
         "gates": list(standing_gates(recipe.gates)),
         "prompt_files": _prompt_files(),

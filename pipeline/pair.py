@@ -52,7 +52,7 @@ def pair(
     view = _View(prompts, answers, judged, models, seed)
     chosen = strategy.select(view.candidates, settings)
     reason_S = _vet(view, chosen, needs_verdict=judged is not None or strategy.judged)
-    return _pairs(view, chosen, np.equal(reason_S, None)), _dropped(view, chosen, reason_S)
+    return _pairs(view, chosen, np.equal(reason_S, "")), _dropped(view, chosen, reason_S)
 
 
 class _View:
@@ -92,7 +92,6 @@ class _View:
         comparison_S = np.where(key_C[found_S] == key_S, found_S, -1)
         return comparison_S, c.a_C[comparison_S] == chosen_S
 
-
     def why_unscored(self, prompt: int) -> str:
         """What the judge said instead of a score: the commonest result of the prompt's comparisons."""
         results = self.result_C[self.candidates.prompt_A[self.candidates.a_C] == prompt]
@@ -107,13 +106,13 @@ _WORDS = {"one_order": "one_order_only", "split_tie": "tie_in_one_order"}
 
 
 def _vet(view: _View, chosen: Selection, *, needs_verdict: bool) -> Texts:
-    """Why each proposal must not be a pair; None for those that may."""
+    """Why each proposal must not be a pair; empty for those that may."""
     reason_S = chosen.reason_S.copy()
-    at = np.flatnonzero(np.equal(reason_S, None))
+    at = np.flatnonzero(np.equal(reason_S, ""))
     best, worst = chosen.chosen_S[at], chosen.rejected_S[at]
     texts = view.answers["text"]
     equal = pc.equal(texts.take(best), texts.take(worst)).to_numpy(zero_copy_only=False)
-    verdict = _by_verdict(view, best, worst) if needs_verdict else np.full(len(at), None, dtype=object)
+    verdict = _by_verdict(view, best, worst) if needs_verdict else np.full(len(at), "", dtype=object)
     reason_S[at] = np.where(equal, "equal_texts", verdict)
     for row in np.flatnonzero(reason_S == "unscored"):
         reason_S[row] = view.why_unscored(int(chosen.prompt_S[row]))
@@ -123,7 +122,7 @@ def _vet(view: _View, chosen: Selection, *, needs_verdict: bool) -> Texts:
 def _by_verdict(view: _View, best: Ints, worst: Ints) -> Texts:
     score = view.candidates.score_A
     margin = score[best] - score[worst]
-    by_score: Texts = np.where(margin > 0, None, np.where(margin == 0, "tie", np.where(margin < 0, "judge_disagrees", "unscored")))
+    by_score: Texts = np.where(margin > 0, "", np.where(margin == 0, "tie", np.where(margin < 0, "judge_disagrees", "unscored")))
     if not len(view.result_C):
         return by_score
     comparison, on_side_a = view.comparison_of(best, worst)
@@ -131,7 +130,7 @@ def _by_verdict(view: _View, best: Ints, worst: Ints) -> Texts:
     won = result == np.where(on_side_a, "A", "B")
     lost = result == np.where(on_side_a, "B", "A")
     words = np.array([_WORDS.get(r, r) for r in result], dtype=object)
-    by_result = np.where(won, None, np.where(lost, "judge_disagrees", words))
+    by_result = np.where(won, "", np.where(lost, "judge_disagrees", words))
     return np.where(comparison >= 0, by_result, np.where(by_score == "unscored", "no_verdict", by_score))
 
 
@@ -168,7 +167,7 @@ def _sources(view: _View, best: Ints, worst: Ints) -> Texts:
 
 
 def _dropped(view: _View, chosen: Selection, reason_S: Texts) -> pa.Table:
-    gone = np.flatnonzero(np.not_equal(reason_S, None))
+    gone = np.flatnonzero(np.not_equal(reason_S, ""))
     at, best, worst = chosen.prompt_S[gone], chosen.chosen_S[gone], chosen.rejected_S[gone]
     proposed = pa.array(best >= 0)
     ids, names = view.answers["id"], view.answers["model"]
@@ -200,7 +199,8 @@ def _scores(outcomes: Sequence[Outcome | None], a_C: Ints, b_C: Ints, n_answers:
             if value is not None:
                 total[side] += value
                 count[side] += 1
-    return np.divide(total, count, out=np.full(n_answers, np.nan), where=count > 0)
+    mean: Floats = np.divide(total, count, out=np.full(n_answers, np.nan), where=count > 0)
+    return mean
 
 
 def _indices(values: pa.ChunkedArray, among: pa.ChunkedArray) -> Ints:

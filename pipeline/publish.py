@@ -63,7 +63,7 @@ def _write_config(config: str, pair_files: Sequence[Path], folder: Path, setting
     for file in pair_files:
         pairs = to_records(Pair, read_table(file))
         for split in SPLITS:
-            rows[split].add([row for row in form([p for p in pairs if p.split == split], plain)])
+            rows[split].add(list(form([p for p in pairs if p.split == split], plain)))
     return {split: writer.finish() for split, writer in rows.items()}
 
 

@@ -219,14 +219,12 @@ def markdown(figures: Anything, usage: Anything, unchanged: bool) -> str:
         f"- Splits: {', '.join(f'{name} {n}' for name, n in pairs['by_split'].items()) or 'none'}",
         f"- Chosen longer than rejected: {_share(pairs['chosen_longer'])}",
         f"- Judge: {judge['name'] or 'none'}; {judge['verdicts']} verdicts, {judge['invalid']} invalid, {judge['ties']} ties",
-        f"- Flipped with the order: {_share(judge['flip_rate'])} of {judge['both_orders']}; first position won {_share(judge['first_position_share'])}",
+        f"- Flipped with the order: {_share(judge['flip_rate'])} of {judge['both_orders']}",
+        f"- The answer shown first won: {_share(judge['first_position_share'])} of the decided verdicts",
         "",
         "| model | asked | from cache | failed | tokens | dollars |",
         "|---|---:|---:|---:|---:|---:|",
-        *(
-            f"| {name} | {u['requests']} | {u['cached']} | {u['failed']} | {u['prompt_tokens'] + u['completion_tokens']} | {u['dollars']:.4f} |"
-            for name, u in usage["models"].items()
-        ),
+        *(_usage_row(name, used) for name, used in usage["models"].items()),
         "",
     ]
     return "\n".join(lines)
@@ -234,3 +232,8 @@ def markdown(figures: Anything, usage: Anything, unchanged: bool) -> str:
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
+
+
+def _usage_row(name: str, used: Anything) -> str:
+    tokens = used["prompt_tokens"] + used["completion_tokens"]
+    return f"| {name} | {used['requests']} | {used['cached']} | {used['failed']} | {tokens} | {used['dollars']:.4f} |"

@@ -251,7 +251,7 @@ def _fields_at(kind: type[BaseModel], above: Sequence[str | int]) -> Mapping[str
 
 
 def _what(settings: BaseModel) -> Anything:
-    return {key: value for key, value in _what_fields(settings)}
+    return dict(_what_fields(settings))
 
 
 def _what_fields(settings: BaseModel) -> Iterator[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -20,6 +20,7 @@ from pipeline.errors import InputError, choose_from
 from pipeline.settings import TableSettings
 
 Values = dict[str, Any]
+Rows = Iterable[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +118,8 @@ def _files(path: str) -> list[Path]:
         if not found:
             raise InputError(f"no file fits the pattern {path}; mend the path in the recipe")
         return found
-    if place.suffix.lower() in _READERS or path.startswith((".", "/", "~")):
-        if not place.is_dir():
-            raise InputError(f"no file at {path}; mend the path in the recipe (it is read from the folder you stand in)")
+    if not place.is_dir() and (place.suffix.lower() in _READERS or path.startswith((".", "/", "~"))):
+        raise InputError(f"no file at {path}; mend the path in the recipe (it is read from the folder you stand in)")
     return []
 
 
@@ -185,17 +185,17 @@ def _dataset_rows(table: TableSettings) -> Iterator[tuple[str, Values]]:
         yield f"{table.path} ({table.hub_split}) row {number}", dict(row)
 
 
-def _load_dataset(table: TableSettings) -> Iterable[Mapping[str, Any]]:
+def _load_dataset(table: TableSettings) -> Rows:
     import datasets
 
     place = _place(table.path)
     try:
         if (place / "dataset_info.json").is_file() or (place / "dataset_dict.json").is_file():
             saved = datasets.load_from_disk(str(place))
-            return saved[table.hub_split] if isinstance(saved, datasets.DatasetDict) else saved
+            return cast(Rows, saved[table.hub_split] if isinstance(saved, datasets.DatasetDict) else saved)
         name = str(place) if place.is_dir() else table.path
         revision = None if place.is_dir() else table.hub_revision
-        return datasets.load_dataset(name, split=table.hub_split, revision=revision, streaming=True)
+        return cast(Rows, datasets.load_dataset(name, split=table.hub_split, revision=revision, streaming=True))
     except (OSError, ValueError, KeyError, ImportError, datasets.exceptions.DatasetsError) as error:
         what = " ".join(str(error).split())[:300]
         raise InputError(

@@ -6,9 +6,9 @@ whose table has the right key is done and is skipped; so a changed judge redoes 
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import orjson
 import pyarrow as pa
@@ -20,7 +20,7 @@ from pipeline.gate import gate, standing_gates
 from pipeline.generate import generate
 from pipeline.judge import judge_all, resolve
 from pipeline.pair import Judged, Roster, pair
-from pipeline.records import Answer, Comparison, Pair, Prompt, Verdict
+from pipeline.records import Answer, Comparison, Prompt, Verdict
 from pipeline.runs import FORMAT
 from pipeline.session import Session
 from pipeline.settings import digest, judge_what

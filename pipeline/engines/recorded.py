@@ -78,7 +78,7 @@ class Engine:
 def _index(table: str, _content: str) -> sqlite3.Connection:
     settings = TableSettings.model_validate_json(table)
     db = sqlite3.connect("", check_same_thread=False)  # an unnamed database lives in a temporary file that ends with it
-    db.execute("CREATE TABLE answers (prompt TEXT, model TEXT, sample INT, text TEXT, finish_reason TEXT, score REAL, source TEXT, recorded_id TEXT)")
+    db.execute("CREATE TABLE answers (prompt, model, sample, text, finish_reason, score REAL, source, recorded_id)")
     rows = read_rows(settings, needed=(), understood=(*UNDERSTOOD, "text"))
     db.executemany("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (_values(row) for row in rows))
     db.execute("CREATE INDEX by_prompt ON answers (prompt, model)")
@@ -88,7 +88,9 @@ def _index(table: str, _content: str) -> sqlite3.Connection:
 def _values(row: Row) -> tuple[Any, ...]:
     v = row.values
     if "text" not in v:
-        raise InputError(f"{row.place}: no column 'text'; it has: {', '.join(sorted({**v, **row.rest}))}; rename it with `columns: {{text: …}}`")
+        raise InputError(
+            f"{row.place}: no column 'text'; it has: {', '.join(sorted({**v, **row.rest}))}; rename it with `columns: {{text: …}}`"
+        )
     if v.get("prompt_id") is None and v.get("prompt") is None:
         raise InputError(f"{row.place}: an answer needs `prompt_id` or `prompt`, and has neither; rename one with `columns:`")
     prompt = str(v["prompt_id"]) if v.get("prompt_id") is not None else _text_key(v["prompt"])

@@ -13,7 +13,5 @@ class Settings(PluginSettings):
 
 
 def check(pairs: pa.Table, settings: Settings) -> pa.Array:
-    chosen, rejected = (
-        pc.replace_substring_regex(pc.utf8_trim_whitespace(pairs[side]), r"\s+", " ") for side in ("chosen", "rejected")
-    )
+    chosen, rejected = (pc.replace_substring_regex(pc.utf8_trim_whitespace(pairs[side]), r"\s+", " ") for side in ("chosen", "rejected"))
     return pc.if_else(pc.equal(chosen, rejected), "identical", None)

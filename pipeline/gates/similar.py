@@ -3,6 +3,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from pipeline.settings import PluginSettings
@@ -26,4 +27,4 @@ def check(pairs: pa.Table, settings: Settings) -> pa.Array:
     # Scored only where it matters: below the cutoff rapidfuzz stops early and gives 0.
     ratios = process.cpdist(chosen, rejected, scorer=fuzz.ratio, score_cutoff=settings.max_ratio * 100)
     long = np.array([max(len(c), len(r)) >= settings.shortest for c, r in zip(chosen, rejected, strict=True)], dtype=bool)
-    return pa.array(np.where((ratios > 0) & long, "similar", None), pa.string())
+    return pc.if_else(pa.array((ratios > 0) & long), "similar", None)

@@ -17,13 +17,13 @@ class Judge(Protocol):
 
     asks_model: bool
     """Whether the settings must hold a `model`."""
+    name: str
+    """Of the judge in its verdicts."""
 
     def __init__(self, settings: Any, model: Model | None) -> None: ...
 
     def revision(self) -> str:
         """What the verdicts depend on beyond the settings: prompt files, checkers, tables. Part of a stage's key."""
 
-    async def judge(
-        self, prompt: Prompt, answers: Mapping[str, Answer], comparisons: Sequence[Comparison]
-    ) -> list[Verdict]:
+    async def judge(self, prompt: Prompt, answers: Mapping[str, Answer], comparisons: Sequence[Comparison]) -> list[Verdict]:
         """Verdicts on these comparisons, in their order; one per order shown. None for a comparison it knows nothing of."""

@@ -49,9 +49,7 @@ class Judge:
     def revision(self) -> str:
         return f"{self.prompt.sha256} {self.model.revision()}"
 
-    async def judge(
-        self, prompt: Prompt, answers: Mapping[str, Answer], comparisons: Sequence[Comparison]
-    ) -> list[Verdict]:
+    async def judge(self, prompt: Prompt, answers: Mapping[str, Answer], comparisons: Sequence[Comparison]) -> list[Verdict]:
         return await settle(
             self._verdict(prompt, c, answers[c.a].text, answers[c.b].text, order) for c in comparisons for order in self.orders
         )
@@ -82,9 +80,7 @@ class Judge:
                 choice, reason = about_sides(shown, order), None
                 break
             reason = "unreadable"
-        return Verdict(
-            comparison.id, prompt.id, self.name, order, choice, "llm", reason=reason, reply=text, prompt_sha=self.prompt.sha256
-        )
+        return Verdict(comparison.id, prompt.id, self.name, order, choice, "llm", reason=reason, reply=text, prompt_sha=self.prompt.sha256)
 
 
 Shown = Literal["1", "2", "tie"]

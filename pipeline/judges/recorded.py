@@ -6,7 +6,8 @@ or `prompt`), and says `choice` or has `score_a` and `score_b`. A pair of answer
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from dataclasses import dataclass
+from typing import Literal, cast
 
 from pydantic import Field
 
@@ -53,9 +54,7 @@ class Judge:
     def revision(self) -> str:
         return fingerprint(self._table)
 
-    async def judge(
-        self, prompt: Prompt, answers: Mapping[str, Answer], comparisons: Sequence[Comparison]
-    ) -> list[Verdict]:
+    async def judge(self, prompt: Prompt, answers: Mapping[str, Answer], comparisons: Sequence[Comparison]) -> list[Verdict]:
         if self._rows is None:
             self._rows = self._read()
         verdicts: list[Verdict] = []
@@ -73,27 +72,37 @@ class Judge:
         return rows
 
 
+@dataclass(frozen=True, slots=True)
 class _Recorded:
     """One row: the names of its two answers, and the verdict as if they were stored as a and b."""
 
-    __slots__ = ("a", "b", "choice", "judge", "order", "reply", "score_a", "score_b", "source")
+    a: tuple[str, str]
+    b: tuple[str, str]
+    choice: Choice
+    judge: str
+    order: Order
+    source: Source
+    score_a: float | None
+    score_b: float | None
+    reply: str | None
 
-    def __init__(self, a: tuple[str, str], b: tuple[str, str]) -> None:
-        self.a, self.b = a, b
-
-    @classmethod
-    def read(cls, row: Row, settings: Settings) -> "_Recorded":
+    @staticmethod
+    def read(row: Row, settings: Settings) -> "_Recorded":
         v = row.values
-        recorded = cls(_side(row, "a"), _side(row, "b"))
-        recorded.score_a, recorded.score_b = _score(row, "score_a"), _score(row, "score_b")
-        recorded.choice = _choice(row, settings, recorded.score_a, recorded.score_b)
-        if recorded.choice == "invalid":
-            recorded.score_a = recorded.score_b = None
-        recorded.judge = str(v.get("judge") or settings.judge)
-        recorded.order = cast(Order, "BA" if v.get("order") == "BA" else "AB")
-        recorded.source = cast(Source, v.get("source") or settings.source)
-        recorded.reply = None if v.get("reply") is None else str(v["reply"])
-        return recorded
+        score_a, score_b = _score(row, "score_a"), _score(row, "score_b")
+        choice = _choice(row, settings, score_a, score_b)
+        valid = choice != "invalid"
+        return _Recorded(
+            _side(row, "a"),
+            _side(row, "b"),
+            choice,
+            str(v.get("judge") or settings.judge),
+            "BA" if v.get("order") == "BA" else "AB",
+            cast(Source, v.get("source") or settings.source),
+            score_a if valid else None,
+            score_b if valid else None,
+            None if v.get("reply") is None else str(v["reply"]),
+        )
 
     def about(self, c: Comparison, *, swapped: bool) -> Verdict:
         """The verdict on a stored comparison, whose sides may be the other way round."""
@@ -144,13 +153,13 @@ def _score(row: Row, column: str) -> float | None:
 def _choice(row: Row, settings: Settings, score_a: float | None, score_b: float | None) -> Choice:
     said = row.values.get("choice")
     if said is not None:
-        words = {"A": "A", "B": "B", "tie": "tie", "invalid": "invalid", **settings.words}
+        words: dict[str, Choice] = {"A": "A", "B": "B", "tie": "tie", "invalid": "invalid", **settings.words}
         if str(said) not in words:
             raise InputError(
                 f"{row.place}: the choice {str(said)!r} is none of {', '.join(words)}; say what it means with "
                 f"judge.words: {{{said}: A|B|tie|invalid}}"
             )
-        return cast(Choice, words[str(said)])
+        return words[str(said)]
     if not {"score_a", "score_b"} <= row.values.keys():
         raise InputError(f"{row.place}: found no `choice` and no `score_a` and `score_b`; rename theirs with judge.columns")
     if score_a is None or score_b is None:

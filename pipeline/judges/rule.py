@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from pipeline.errors import RecipeError
 from pipeline.model import Model
-from pipeline.records import Answer, Comparison, Prompt, Verdict
+from pipeline.records import Answer, Choice, Comparison, Prompt, Verdict
 from pipeline.settings import PluginSettings
 
 Checker = Callable[[str, str], float]
@@ -67,9 +67,7 @@ class Judge:
             return ""
         return hashlib.sha256(Path(self.settings.checker.rpartition(":")[0]).read_bytes()).hexdigest()
 
-    async def judge(
-        self, prompt: Prompt, answers: Mapping[str, Answer], comparisons: Sequence[Comparison]
-    ) -> list[Verdict]:
+    async def judge(self, prompt: Prompt, answers: Mapping[str, Answer], comparisons: Sequence[Comparison]) -> list[Verdict]:
         rule = self._rule(prompt)
         scores = {side: rule(answers[side].text) if rule else None for c in comparisons for side in (c.a, c.b)}
         return [self._verdict(prompt, c, scores[c.a], scores[c.b], has_rule=rule is not None) for c in comparisons]
@@ -90,7 +88,7 @@ class Judge:
         if a is None or b is None:
             reason = "rule_undecided" if has_rule else "no_rule"
             return Verdict(c.id, prompt.id, self.name, "AB", "invalid", "rule", a, b, reason=reason)
-        choice = cast(Literal["A", "B", "tie"], "tie" if a == b else "A" if a > b else "B")
+        choice: Choice = "tie" if a == b else "A" if a > b else "B"
         return Verdict(c.id, prompt.id, self.name, "AB", choice, "rule", a, b)
 
 
@@ -121,9 +119,7 @@ def _agrees(answer: str, reference: str, how: str, tolerance: float) -> bool:
         return _bare(answer) == _bare(reference)
     numbers = regex.findall(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?", answer)
     try:
-        return bool(numbers) and math.isclose(
-            float(numbers[-1].replace(",", "")), float(reference.replace(",", "")), rel_tol=tolerance
-        )
+        return bool(numbers) and math.isclose(float(numbers[-1].replace(",", "")), float(reference.replace(",", "")), rel_tol=tolerance)
     except ValueError:
         return False
 

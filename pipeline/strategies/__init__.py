@@ -49,7 +49,7 @@ class Selection:
     """Index into A, or -1 where `reason_S` says why there is none."""
     rejected_S: Ints
     reason_S: Texts
-    """None for a proposal."""
+    """Empty for a proposal."""
 
 
 class Strategy(Protocol):
@@ -74,7 +74,7 @@ class StrategySettings(PluginSettings):
 
 def propose(prompt_S: Ints, chosen_S: Ints, rejected_S: Ints) -> Selection:
     """Proposals without a refusal among them."""
-    return Selection(prompt_S, chosen_S, rejected_S, np.full(len(prompt_S), None, dtype=object))
+    return Selection(prompt_S, chosen_S, rejected_S, np.full(len(prompt_S), "", dtype=object))
 
 
 def refuse(prompt_S: Ints, reason: str) -> Selection:

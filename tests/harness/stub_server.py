@@ -34,11 +34,77 @@ Json = dict[str, Any]
 Headers = dict[str, str]  # names in lower case
 
 QUALITIES = {"strong": (50, 99), "weak": (0, 70), "judge": (0, 99)}  # a model's range of xx in its marker [q=0.xx]
-WORDS = (
-    "a about after all also and are as at because before but by clear each example for from good have how idea if in "
-    "is it keep let make more most new not of often on one or other part people point question reason same should "
-    "simple so some step than that the then there these they thing this time to two use water we when which with work"
-).split()
+WORDS = [
+    "a",
+    "about",
+    "after",
+    "all",
+    "also",
+    "and",
+    "are",
+    "as",
+    "at",
+    "because",
+    "before",
+    "but",
+    "by",
+    "clear",
+    "each",
+    "example",
+    "for",
+    "from",
+    "good",
+    "have",
+    "how",
+    "idea",
+    "if",
+    "in",
+    "is",
+    "it",
+    "keep",
+    "let",
+    "make",
+    "more",
+    "most",
+    "new",
+    "not",
+    "of",
+    "often",
+    "on",
+    "one",
+    "or",
+    "other",
+    "part",
+    "people",
+    "point",
+    "question",
+    "reason",
+    "same",
+    "should",
+    "simple",
+    "so",
+    "some",
+    "step",
+    "than",
+    "that",
+    "the",
+    "then",
+    "there",
+    "these",
+    "they",
+    "thing",
+    "this",
+    "time",
+    "to",
+    "two",
+    "use",
+    "water",
+    "we",
+    "when",
+    "which",
+    "with",
+    "work",
+]
 REFUSAL = "I'm sorry, but I can't help with that."
 UNREADABLE = "Both answers have their merits, and much depends on what the reader is looking for."
 
@@ -455,9 +521,7 @@ class StubServer:
 
 
 @contextmanager
-def stub_server(
-    latency: float = 0.0, key: str | None = None, faults: Mapping[str, object] | None = None
-) -> Iterator[StubServer]:
+def stub_server(latency: float = 0.0, key: str | None = None, faults: Mapping[str, object] | None = None) -> Iterator[StubServer]:
     """Run the server in a process of its own, which ends with the block, or with this process however that ends."""
     command = [sys.executable, "-m", "tests.harness.stub_server", "--until-stdin-closes", f"--latency={latency}"]
     command += [] if key is None else [f"--key={key}"]
