@@ -30,7 +30,7 @@ def build_command(recipe: str, changes: list[str], folder: str | None, hub: str 
     if as_json:
         print(orjson.dumps({**summary, "run": str(run.path)}).decode())
     else:
-        print_summary(Console(), run, summary)
+        print_summary(Console(soft_wrap=True), run, summary)
     if not summary["pairs"]["rows"]:
         raise GateRefused(f"no pair was left, so nothing was published; see why with: pairsmith inspect {run.path} --dropped all")
     if hub:

@@ -30,7 +30,7 @@ def doctor_command(recipe: str | None, changes: list[str], *, as_json: bool) -> 
         rows = [dict(zip(("state", "what", "found"), f, strict=True)) for f in findings]
         print(orjson.dumps({"ok": not failed, "findings": rows}).decode())
     else:
-        console = Console()
+        console = Console(soft_wrap=True)
         for state, what, found in findings:
             console.print(f"{state:<5} {what:<22} {found}", markup=False, highlight=False, soft_wrap=True)
     if failed:

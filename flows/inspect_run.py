@@ -25,7 +25,7 @@ def inspect_command(folder: str, reason: str | None, rows: int, *, as_json: bool
     if as_json:
         print(orjson.dumps({**summary, "run": str(run.path)}).decode())
         return
-    console = Console()
+    console = Console(soft_wrap=True)
     print_summary(console, run, summary, samples=rows)
 
 
@@ -41,7 +41,7 @@ def _list_dropped(run: Run, reason: str | None, rows: int, *, as_json: bool) -> 
     if as_json:
         print(orjson.dumps({"run": str(run.path), "counts": counts, "rows": listed}).decode())
         return
-    _print_dropped(Console(), counts, listed)
+    _print_dropped(Console(soft_wrap=True), counts, listed)
 
 
 def _print_dropped(console: Console, counts: dict[str, int], listed: list[Anything]) -> None:
@@ -55,4 +55,4 @@ def _print_dropped(console: Console, counts: dict[str, int], listed: list[Anythi
             soft_wrap=True,
         )
         if row["detail"]:
-            console.print(f"{'':<9}{row['detail']}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{'':<9}{row['detail']}", markup=False, highlight=False)

@@ -47,8 +47,8 @@ def print_samples(console: Console, run: Run, samples: int) -> None:
 def print_next(console: Console, run: Run, rows: int) -> None:
     console.print()
     if rows:
-        console.print(f"Dataset   {run.dataset}", highlight=False, soft_wrap=True)
-    console.print(f"Dropped   pairsmith inspect {run.path} --dropped all", highlight=False, soft_wrap=True)
+        console.print(f"Dataset   {run.dataset}", highlight=False)
+    console.print(f"Dropped   pairsmith inspect {run.path} --dropped all", highlight=False)
 
 
 def _splits(pairs: Anything) -> str:

@@ -11,7 +11,7 @@ from pipeline.report import figures_of, markdown, usage_of
 from pipeline.runs import FORMAT, explained, json_text, write_text
 from pipeline.session import Session
 from pipeline.settings import Anything, digest
-from pipeline.tables import key_of
+from pipeline.tables import content_digest
 
 _WITH = ("prefect", "pyarrow", "numpy", "openai", "aiohttp", "pydantic", "rapidfuzz", "torch", "transformers")
 """Packages whose versions a manifest names, where they are installed."""
@@ -21,7 +21,7 @@ def finish(session: Session) -> Anything:
     """Publish the run and return its summary. A run whose pairs are those of its manifest publishes nothing."""
     run = session.run
     files = [shard / "pairs.parquet" for shard in run.shards()]
-    key = digest([FORMAT, [key_of(f) for f in files], session.recipe.publish.model_dump()])
+    key = digest([FORMAT, [content_digest(f) for f in files], session.recipe.publish.model_dump()])
     before = run.manifest() or {}
     unchanged = before.get("key") == key and run.dataset.is_dir()
     figures = figures_of(session)

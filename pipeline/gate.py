@@ -11,9 +11,9 @@ from pipeline.settings import Anything, PluginSettings, gate_settings
 
 
 def standing_gates(recipe_gates: Mapping[str, Anything | bool | None]) -> dict[str, PluginSettings]:
-    """The gates of a recipe in the order it names them, then those that stand by default; without those switched off."""
-    named = [*recipe_gates, *(g for g in plugin_names("gates") if g not in recipe_gates and load_plugin("gates", g).DEFAULT)]
-    settings = {gate: gate_settings(gate, recipe_gates.get(gate)) for gate in named}
+    """The gates that stand by default, then those that the recipe adds, in its order; without those it switches off."""
+    default = [g for g in plugin_names("gates") if load_plugin("gates", g).DEFAULT]
+    settings = {gate: gate_settings(gate, recipe_gates.get(gate)) for gate in [*default, *(g for g in recipe_gates if g not in default)]}
     return {gate: given for gate, given in settings.items() if given is not None}
 
 

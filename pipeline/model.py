@@ -36,6 +36,7 @@ class Model:
         self._sampling = _sampling(settings.sampling)
         self._failures = 0
         self._replied = False
+        self._slots = asyncio.Semaphore(self.engine.concurrency)
         self._broken: EngineError | None = None
 
     async def ask(
@@ -47,8 +48,6 @@ class Model:
         prompt: Prompt | None = None,
     ) -> Reply:
         """One reply. Raises RequestFailed, EngineError or BudgetSpent (see pipeline/engines)."""
-        if self._broken is not None:
-            raise self._broken
         sampling = self._sampling
         if "seed" in sampling:
             sampling = {**sampling, "seed": sampling["seed"] + sample}
@@ -77,10 +76,15 @@ class Model:
         self._in_flight[key] = future
         try:
             await self._start()
-            self._budget.reserve(self.name)
-            reply = await self._asked(request)
-            self._budget.spend(self.name, reply, self.settings.price)
-            reply = self._cache.put(key, self.called, reply)
+            # Whether a request may still be sent is asked when its turn has come. Its slot is free again only when the
+            # reply is stored: what a kill can lose is never more than what is in flight.
+            async with self._slots:
+                if self._broken is not None:
+                    raise self._broken
+                self._budget.reserve(self.name)
+                reply = await self._asked(request)
+                self._budget.spend(self.name, reply, self.settings.price)
+                reply = self._cache.put(key, self.called, reply)
         except BaseException as error:
             if isinstance(error, Exception):
                 future.set_exception(error)

@@ -64,6 +64,8 @@ class _View:
         outcomes = list(judged.outcomes) if judged else []
         self.result_C: Texts = np.array([o.result if o else "no_verdict" for o in outcomes], dtype=object)
         self.source_C: Texts = np.array([o.source if o else "" for o in outcomes], dtype=object)
+        self.score_a_C: Floats = np.array([o.score_a if o else None for o in outcomes], dtype=np.float64)
+        self.score_b_C: Floats = np.array([o.score_b if o else None for o in outcomes], dtype=np.float64)
         ids = answers["id"]
         a_C, b_C = (_indices(judged.comparisons[side], ids) if judged else _NONE for side in ("a", "b"))
         given_A = answers["score"].to_numpy().astype(np.float64)
@@ -75,6 +77,7 @@ class _View:
             weak_A=_is_one_of(names, models.roles, "weak"),
             a_C=a_C,
             b_C=b_C,
+            better_C=np.select([self.result_C == "A", self.result_C == "B"], [1, -1], 0),
             draw_P=_draws(prompts["id"], seed),
             n_prompts=len(prompts),
         )
@@ -91,6 +94,16 @@ class _View:
         found_S = order[at_S]
         comparison_S = np.where(key_C[found_S] == key_S, found_S, -1)
         return comparison_S, c.a_C[comparison_S] == chosen_S
+
+    def scores(self, best: Ints, worst: Ints) -> tuple[Floats, Floats]:
+        """What the two sides of a pair scored: against each other where the judge scored that, else over all their comparisons."""
+        score = self.candidates.score_A
+        if not len(self.result_C):
+            return score[best], score[worst]
+        at, on_side_a = self.comparison_of(best, worst)
+        a, b = self.score_a_C[at], self.score_b_C[at]
+        known = (at >= 0) & ~np.isnan(a) & ~np.isnan(b)
+        return np.where(known, np.where(on_side_a, a, b), score[best]), np.where(known, np.where(on_side_a, b, a), score[worst])
 
     def why_unscored(self, prompt: int) -> str:
         """What the judge said instead of a score: the commonest result of the prompt's comparisons."""
@@ -137,7 +150,7 @@ def _by_verdict(view: _View, best: Ints, worst: Ints) -> Texts:
 def _pairs(view: _View, chosen: Selection, kept_S: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Table:
     at, best, worst = chosen.prompt_S[kept_S], chosen.chosen_S[kept_S], chosen.rejected_S[kept_S]
     prompts, answers = view.prompts.take(at), view.answers
-    score = view.candidates.score_A
+    score_chosen, score_rejected = view.scores(best, worst)
     columns = {
         "prompt_id": prompts["id"],
         "prompt": prompts["messages"],
@@ -146,9 +159,9 @@ def _pairs(view: _View, chosen: Selection, kept_S: np.ndarray[Any, np.dtype[np.b
         "chosen_model": _labels(answers["model"].take(best), view.models.labels),
         "rejected_model": _labels(answers["model"].take(worst), view.models.labels),
         "source": pa.array(_sources(view, best, worst), pa.string()),
-        "score_chosen": _known(score[best]),
-        "score_rejected": _known(score[worst]),
-        "margin": _known(np.round(score[best] - score[worst], 9)),
+        "score_chosen": _known(score_chosen),
+        "score_rejected": _known(score_rejected),
+        "margin": _known(np.round(score_chosen - score_rejected, 9)),
         "category": prompts["category"],
         "split": prompts["split"],
         "plain": prompts["plain"],

@@ -63,8 +63,12 @@ def _write_config(config: str, pair_files: Sequence[Path], folder: Path, setting
     for file in pair_files:
         pairs = to_records(Pair, read_table(file))
         for split in SPLITS:
-            rows[split].add(list(form([p for p in pairs if p.split == split], plain)))
+            rows[split].add(form([p for p in pairs if p.split == split], plain))
     return {split: writer.finish() for split, writer in rows.items()}
+
+
+_ROW_GROUP = 1000
+"""Rows written at once. Fixed, so that the files do not show how the run was cut into shards."""
 
 
 class _Writer:
@@ -74,32 +78,44 @@ class _Writer:
         self._place, self._split, self._schema, self._limit = place, split, schema, rows_per_file
         self._files: list[Path] = []
         self._open: pq.ParquetWriter | None = None
+        self._waiting: list[Row] = []
         self._in_file = 0
         self._rows = 0
 
-    def add(self, rows: Sequence[Row]) -> None:
-        while rows:
-            if self._open is None:
-                self._place.mkdir(parents=True, exist_ok=True)
-                self._files.append(self._place / f"{self._split}-{len(self._files):05d}.part")
-                self._open, self._in_file = pq.ParquetWriter(self._files[-1], self._schema, compression="zstd"), 0
-            now, rows = rows[: self._limit - self._in_file], rows[self._limit - self._in_file :]
-            self._open.write_table(pa.Table.from_pylist(list(now), schema=self._schema))
-            self._in_file += len(now)
-            self._rows += len(now)
-            if self._in_file == self._limit:
-                self._close()
+    def add(self, rows: Iterable[Row]) -> None:
+        self._waiting.extend(rows)
+        while len(self._waiting) >= self._next_group():
+            self._write(self._next_group())
 
     def finish(self) -> int:
+        """Write what waits, name the files; the number of rows."""
+        self._write(len(self._waiting))
         self._close()
         for number, file in enumerate(self._files):
             file.rename(self._place / f"{self._split}-{number:05d}-of-{len(self._files):05d}.parquet")
         return self._rows
 
+    def _next_group(self) -> int:
+        return min(_ROW_GROUP, self._limit - self._in_file)
+
+    def _write(self, count: int) -> None:
+        if not count:
+            return
+        if self._open is None:
+            self._place.mkdir(parents=True, exist_ok=True)
+            self._files.append(self._place / f"{self._split}-{len(self._files):05d}.part")
+            self._open = pq.ParquetWriter(self._files[-1], self._schema, compression="zstd")
+        now, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._open.write_table(pa.Table.from_pylist(now, schema=self._schema))
+        self._in_file += count
+        self._rows += count
+        if self._in_file == self._limit:
+            self._close()
+
     def _close(self) -> None:
         if self._open is not None:
             self._open.close()
-        self._open = None
+        self._open, self._in_file = None, 0
 
 
 def _preference(pairs: Sequence[Pair], plain: bool) -> Iterator[Row]:

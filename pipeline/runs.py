@@ -11,9 +11,11 @@ One process works in a run folder at a time; a lock says so.
 """
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,17 @@ from pipeline.errors import PairsmithError, RunError
 from pipeline.settings import Anything, check_recipe, digest
 
 FORMAT = 1
-"""Of the run folder and of what the stages make; part of every stage's key, so that a new meaning redoes old shards."""
+"""Of the run folder: of its files and their names."""
+
+
+@cache
+def code_digest() -> str:
+    """A hash of this package's source, part of every stage's key: tables that other code made are made again (and nothing
+    is asked again, since replies are kept by what was asked)."""
+    state = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        state.update(file.read_bytes())
+    return state.hexdigest()
 
 
 class Run:

@@ -21,7 +21,7 @@ from pipeline.generate import generate
 from pipeline.judge import judge_all, resolve
 from pipeline.pair import Judged, Roster, pair
 from pipeline.records import Answer, Comparison, Prompt, Verdict
-from pipeline.runs import FORMAT
+from pipeline.runs import code_digest
 from pipeline.session import Session
 from pipeline.settings import digest, judge_what
 from pipeline.tables import SCHEMAS, Dropped, key_of, read_table, to_records, to_table, write_table
@@ -40,14 +40,14 @@ def collect_shards(session: Session) -> int:
     count = session.prompts = 0
     while batch := list(islice(prompts, recipe.run.shard)):
         path = run.shard(count) / "prompts.parquet"
-        key = digest([FORMAT, orjson.dumps(batch).decode()])
+        key = digest([code_digest(), orjson.dumps(batch).decode()])
         if key_of(path) != key:
             write_table(to_table(Prompt, batch), path, key)
         count += 1
         session.prompts += len(batch)
     for stale in run.shards()[count:]:
         shutil.rmtree(stale)
-    write_table(to_table(Dropped, dropped), run.path / "collect.dropped.parquet", digest(FORMAT))
+    write_table(to_table(Dropped, dropped), run.path / "collect.dropped.parquet", digest(code_digest()))
     return count
 
 
@@ -79,7 +79,7 @@ def _path(session: Session, table: str, shard: int) -> Path:
 
 def _key(session: Session, stage: Stage, shard: int) -> str:
     before = {"answers": "prompts", "verdicts": "answers", "pairs": "verdicts" if session.judge else "answers"}[stage]
-    return digest([FORMAT, stage, key_of(_path(session, before, shard)), _depends_on(session, stage)])
+    return digest([code_digest(), stage, key_of(_path(session, before, shard)), _depends_on(session, stage)])
 
 
 def _depends_on(session: Session, stage: Stage) -> Any:

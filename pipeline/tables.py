@@ -1,5 +1,6 @@
 """The shapes of our own tables, one Parquet file a stage and shard. A file is written whole or not at all."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -150,3 +151,11 @@ def key_of(path: Path) -> str | None:
         return None
     found = metadata.get(_KEY)
     return found.decode() if found else None
+
+
+def content_digest(path: Path) -> str:
+    """A hash of a table's rows, whatever made them and however its file is laid out."""
+    state = hashlib.sha256()
+    for batch in read_table(path).replace_schema_metadata(None).combine_chunks().to_batches():
+        state.update(batch.serialize())
+    return state.hexdigest()

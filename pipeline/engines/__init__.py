@@ -19,6 +19,8 @@ class Engine(Protocol):
     """Whether replies cost something, so that they are kept in the cache."""
     structured: bool
     """Whether a JSON schema in a request is honoured."""
+    concurrency: int
+    """How many replies are waited for at once."""
 
     def __init__(self, name: str, settings: Any) -> None: ...
 

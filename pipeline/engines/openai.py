@@ -75,9 +75,9 @@ class Engine:
         self.name = name
         self.settings = settings
         self.structured = settings.structured
+        self.concurrency = settings.concurrency
         self._model = settings.model or name
         self._key = _api_key(name, settings)
-        self._slots = asyncio.Semaphore(settings.concurrency)
         self._limits: list[tuple[AsyncLimiter, bool]] = []
         self._session: aiohttp.ClientSession | None = None
         self._known_models: list[str] = []
@@ -109,15 +109,14 @@ class Engine:
 
     async def reply(self, request: Request) -> Reply:
         body = orjson.dumps(self._body(request))
-        async with self._slots:
-            for attempt in range(self.settings.retries + 1):
-                await self._may_send(request)
-                try:
-                    return await self._send(body)
-                except _Retry as failure:
-                    last = failure
-                if attempt < self.settings.retries:
-                    await asyncio.sleep(self._backoff(attempt, last.pause))
+        for attempt in range(self.settings.retries + 1):
+            await self._may_send(request)
+            try:
+                return await self._send(body)
+            except _Retry as failure:
+                last = failure
+            if attempt < self.settings.retries:
+                await asyncio.sleep(self._backoff(attempt, last.pause))
         raise RequestFailed(last.reason, f"{self._model} at {self.settings.url}: {last.detail}")
 
     def _body(self, request: Request) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class Engine:
 
     paid = False
     structured = False
+    concurrency = 1
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
@@ -118,4 +119,5 @@ def _number(row: Row, column: str) -> float | None:
 
 def _text_key(prompt: Any) -> str:
     text = question_of(prompt) if isinstance(prompt, list) else str(prompt)
-    return content_id(text.strip())
+    # Two recordings of one prompt often differ in a line break at its end or between its parts.
+    return content_id(" ".join(text.split()))

@@ -30,6 +30,7 @@ class Settings(ModelSettings):
     delay: Annotated[float, How] = 0.0
     """Seconds before each reply."""
     structured: bool = True
+    concurrency: Annotated[int, How] = Field(64, ge=1)
 
 
 class Engine:
@@ -41,6 +42,7 @@ class Engine:
         self.name = name
         self.settings = settings
         self.structured = settings.structured
+        self.concurrency = settings.concurrency
         self.asked = 0
 
     def revision(self) -> str | None:

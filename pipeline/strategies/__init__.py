@@ -35,6 +35,8 @@ class Candidates:
     a_C: Ints
     """The answer on side a, as an index into A."""
     b_C: Ints
+    better_C: Ints
+    """1 where side a won, -1 where side b did, 0 where neither (a tie, a flip, no verdict)."""
     draw_P: Ints
     """A number by chance for each prompt, the same in every run."""
     n_prompts: int

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.strategies import Candidates, Selection, StrategySettings, join, propose, rank, refuse
+from pipeline.strategies import Candidates, Ints, Selection, StrategySettings, join, propose, rank, refuse
 
 
 class Settings(StrategySettings):
@@ -15,21 +15,26 @@ judged = True
 
 
 def select(candidates: Candidates, settings: Settings) -> Selection:
-    a, b = (candidates.a_C, candidates.b_C) if len(candidates.a_C) else _every_two(candidates)
-    # A verdict decides which of the two is chosen; where scores say it, they are put in their order here.
-    swapped = candidates.score_A[b] > candidates.score_A[a]
-    proposals = propose(candidates.prompt_A[a], np.where(swapped, b, a), np.where(swapped, a, b))
+    chosen, rejected = _compared(candidates) if len(candidates.a_C) else _every_two(candidates)
+    proposals = propose(candidates.prompt_A[chosen], chosen, rejected)
     alone = np.setdiff1d(np.arange(candidates.n_prompts), proposals.prompt_S)
     return join(proposals, refuse(alone, "too_few_answers"))
 
 
-def _every_two(candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
+def _compared(candidates: Candidates) -> tuple[Ints, Ints]:
+    """The verdict says which of the two is chosen, also against the scores that both have from other comparisons."""
+    b_won = candidates.better_C < 0
+    a, b = candidates.a_C, candidates.b_C
+    return np.where(b_won, b, a), np.where(b_won, a, b)
+
+
+def _every_two(candidates: Candidates) -> tuple[Ints, Ints]:
     ranked = rank(candidates)
-    left, right = [], []
+    better, worse = [], []
     for count in np.unique(ranked.count_P[ranked.count_P >= 2]):
         low, high = np.triu_indices(count, 1)
         start = ranked.start_P[ranked.count_P == count][:, None]
-        left.append(ranked.answer_R[start + high].ravel())
-        right.append(ranked.answer_R[start + low].ravel())
+        better.append(ranked.answer_R[start + high].ravel())
+        worse.append(ranked.answer_R[start + low].ravel())
     empty = np.empty(0, dtype=np.int64)
-    return np.concatenate([empty, *left]), np.concatenate([empty, *right])
+    return np.concatenate([empty, *better]), np.concatenate([empty, *worse])

@@ -25,11 +25,9 @@ judged = True
 def select(candidates: Candidates, settings: Settings) -> Selection:
     ranked = rank(candidates)
     prompts = np.flatnonzero(ranked.count_P >= 2)
-    first, count = ranked.start_P[prompts], ranked.count_P[prompts]
-    best = ranked.answer_R[first + count - 1]
     prompt_R = np.repeat(np.arange(candidates.n_prompts), ranked.count_P)
     best_P = np.full(candidates.n_prompts, -1, dtype=np.int64)
-    best_P[prompts] = best
+    best_P[prompt_R] = ranked.answer_R  # from worst to best: the last one written stays
     # Rounded, because 0.3 - 0.2 is not 0.1 and the window's edges are meant to be inside.
     margin_R = np.round(candidates.score_A[best_P[prompt_R]] - candidates.score_A[ranked.answer_R], 9)
     inside_R = (margin_R >= settings.min_margin) & (margin_R <= settings.max_margin)

@@ -20,7 +20,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -226,6 +227,7 @@ class Stub:
 
     def __init__(self, latency: float, key: str | None, faults: Faults) -> None:
         self.latency, self.key, self.faults, self.in_flight = latency, key, faults, 0
+        self.changed_at = time.monotonic()
         self.reset()
 
     def reset(self) -> None:
@@ -236,6 +238,22 @@ class Stub:
         self.errors_sent, self.max_in_flight = 0, self.in_flight
         self.last_body: Json | None = None
         self.last_headers: Headers = {}
+        self.first_request_at: float | None = None
+        self.last_reply_at: float | None = None
+        self.seconds_at: defaultdict[int, float] = defaultdict(float)
+
+    def count_in_flight(self, change: int) -> None:
+        """One request more or less, and how long there were as many as before."""
+        now = time.monotonic()
+        if self.first_request_at is not None:
+            self.seconds_at[self.in_flight] += now - self.changed_at
+        elif change > 0:
+            self.first_request_at = now
+        self.changed_at = now
+        self.in_flight += change
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        if change < 0:
+            self.last_reply_at = now
 
     def handle(self, method: str, path: str, headers: Headers, raw: bytes) -> Reply:
         match method, path.partition("?")[0]:
@@ -268,7 +286,8 @@ class Stub:
         """What chat requests there were, refused ones included; only what was no JSON object is in `errors_sent` alone.
 
         `max_repeats` is how often the most asked request was asked: 1 where none was repeated. `errors_sent` counts
-        HTTP errors and closed sockets. Header names are in lower case.
+        HTTP errors and closed sockets. Header names are in lower case. Times are of the machine's monotonic clock;
+        `seconds_at` says for how long, from the first request on, how many were in flight.
         """
         return {
             "requests": self.asked.total(),
@@ -281,12 +300,15 @@ class Stub:
             "errors_sent": self.errors_sent,
             "last": self.last_body,
             "headers": {name: value for name, value in self.last_headers.items() if name != "authorization"},
+            "first_request_at": self.first_request_at,
+            "last_reply_at": self.last_reply_at,
+            "seconds_at": {str(level): seconds for level, seconds in sorted(self.seconds_at.items())},
+            "cpu_s": time.process_time(),
         }
 
     def chat(self, headers: Headers, raw: bytes) -> Reply:
         """Count the request, then find its reply; `Connection.leave` takes it out of flight."""
-        self.in_flight += 1
-        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        self.count_in_flight(1)
         try:
             body = orjson.loads(raw)
         except orjson.JSONDecodeError:
@@ -406,7 +428,8 @@ class Connection(asyncio.Protocol):
         self.leave()
 
     def leave(self) -> None:
-        self.stub.in_flight -= self.pending is not None and self.pending.in_flight
+        if self.pending is not None and self.pending.in_flight:
+            self.stub.count_in_flight(-1)
         self.pending = self.timer = None
 
     def advance(self) -> None:
