@@ -29,11 +29,10 @@ class Roster:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The comparisons of a shard and what all verdicts on each say together; same order, same length."""
+    """The comparisons of a shard that were judged, and what all verdicts on each say together; same order, same length."""
 
     comparisons: pa.Table
-    outcomes: Sequence[Outcome | None]
-    """None: nobody judged it."""
+    outcomes: Sequence[Outcome]
 
 
 def pair(
@@ -62,10 +61,10 @@ class _View:
         self.prompts, self.answers, self.models = prompts, answers, models
         self.judged = judged is not None
         outcomes = list(judged.outcomes) if judged else []
-        self.result_C: Texts = np.array([o.result if o else "no_verdict" for o in outcomes], dtype=object)
-        self.source_C: Texts = np.array([o.source if o else "" for o in outcomes], dtype=object)
-        self.score_a_C: Floats = np.array([o.score_a if o else None for o in outcomes], dtype=np.float64)
-        self.score_b_C: Floats = np.array([o.score_b if o else None for o in outcomes], dtype=np.float64)
+        self.result_C: Texts = np.array([o.result for o in outcomes], dtype=object)
+        self.source_C: Texts = np.array([o.source for o in outcomes], dtype=object)
+        self.score_a_C: Floats = np.array([o.score_a for o in outcomes], dtype=np.float64)
+        self.score_b_C: Floats = np.array([o.score_b for o in outcomes], dtype=np.float64)
         ids = answers["id"]
         a_C, b_C = (_indices(judged.comparisons[side], ids) if judged else _NONE for side in ("a", "b"))
         given_A = answers["score"].to_numpy().astype(np.float64)
@@ -109,7 +108,8 @@ class _View:
         """What the judge said instead of a score: the commonest result of the prompt's comparisons."""
         results = self.result_C[self.candidates.prompt_A[self.candidates.a_C] == prompt]
         words = [_WORDS.get(r, r) for r in results]
-        return max(sorted(set(words)), key=words.count) if words else "unscored"
+        nothing = "no_verdict" if self.judged else "unscored"
+        return max(sorted(set(words)), key=words.count) if words else nothing
 
 
 _NONE: Ints = np.empty(0, dtype=np.int64)
@@ -135,7 +135,8 @@ def _vet(view: _View, chosen: Selection, *, needs_verdict: bool) -> Texts:
 def _by_verdict(view: _View, best: Ints, worst: Ints) -> Texts:
     score = view.candidates.score_A
     margin = score[best] - score[worst]
-    by_score: Texts = np.where(margin > 0, "", np.where(margin == 0, "tie", np.where(margin < 0, "judge_disagrees", "unscored")))
+    unknown = "no_verdict" if view.judged else "unscored"
+    by_score: Texts = np.where(margin > 0, "", np.where(margin == 0, "tie", np.where(margin < 0, "judge_disagrees", unknown)))
     if not len(view.result_C):
         return by_score
     comparison, on_side_a = view.comparison_of(best, worst)
@@ -144,7 +145,7 @@ def _by_verdict(view: _View, best: Ints, worst: Ints) -> Texts:
     lost = result == np.where(on_side_a, "B", "A")
     words = np.array([_WORDS.get(r, r) for r in result], dtype=object)
     by_result = np.where(won, "", np.where(lost, "judge_disagrees", words))
-    return np.where(comparison >= 0, by_result, np.where(by_score == "unscored", "no_verdict", by_score))
+    return np.where(comparison >= 0, by_result, by_score)
 
 
 def _pairs(view: _View, chosen: Selection, kept_S: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Table:
@@ -196,17 +197,15 @@ def _dropped(view: _View, chosen: Selection, reason_S: Texts) -> pa.Table:
     return pa.table([stage, reason, row_id, detail, prompt_ids], schema=SCHEMAS[Dropped])
 
 
-def _scores(outcomes: Sequence[Outcome | None], a_C: Ints, b_C: Ints, n_answers: int) -> Floats:
+def _scores(outcomes: Sequence[Outcome], a_C: Ints, b_C: Ints, n_answers: int) -> Floats:
     """A score for each answer: the mean of what judges gave it, or the share of its comparisons that it won (a tie is half).
 
     Flipped, one-sided and invalid comparisons are no evidence and do not enter.
     """
-    scored = any(o is not None and o.score_a is not None for o in outcomes)
+    scored = any(o.score_a is not None for o in outcomes)
     total, count = np.zeros(n_answers), np.zeros(n_answers)
     points = {"A": (1.0, 0.0), "B": (0.0, 1.0), "tie": (0.5, 0.5), "split_tie": (0.5, 0.5)}
     for a, b, outcome in zip(a_C, b_C, outcomes, strict=True):
-        if outcome is None:
-            continue
         pa_, pb_ = (outcome.score_a, outcome.score_b) if scored else points.get(outcome.result, (None, None))
         for side, value in ((a, pa_), (b, pb_)):
             if value is not None:

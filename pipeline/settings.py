@@ -228,7 +228,9 @@ def check(kind: type[S], data: Any, where: str) -> S:
 
 
 def _sentence(kind: type[BaseModel], error: ValidationError, where: str) -> str:
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    # A misspelt key is also a missing one: the key that is there says more than the one that is not.
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     place = ".".join([where, *map(str, first["loc"])]).strip(".")
     if first["type"] == "extra_forbidden":
         *above, key = first["loc"]
@@ -285,10 +287,27 @@ def check_recipe(raw: Anything, *, expanded: bool = True) -> Recipe:
     """A recipe whose every part was checked, the plug-ins' own settings included. Raises RecipeError with one sentence."""
     recipe = check(Recipe, expand(raw) if expanded else raw, "")
     recipe.what()
+    _check_one_place_each(recipe)
     plugin_settings("strategies", recipe.pair, "strategy", "pair", PluginSettings)
     for gate, given in recipe.gates.items():
         gate_settings(gate, given)
     return recipe
+
+
+def _check_one_place_each(recipe: Recipe) -> None:
+    """Replies are filed under a model's name and revision: two servers that give different models one name must say so."""
+    places: dict[tuple[str, str | None], tuple[str, str]] = {}
+    asked = [(n, recipe.model(n)) for n in recipe.models]
+    if recipe.judge and isinstance(recipe.judge.get("model"), dict):
+        asked.append(("judge", judge_model(recipe.judge)))
+    for name, settings in asked:
+        url = getattr(settings, "url", None)
+        first, place = places.setdefault((settings.model or name, settings.revision), (name, url or ""))
+        if url is not None and url != place:
+            raise RecipeError(
+                f"models '{first}' and '{name}' are both called '{settings.model or name}' and live at {place} and {url}; if they "
+                "differ, give each its own `revision`, else their replies would be taken for the same model's"
+            )
 
 
 def gate_settings(gate: str, given: Anything | bool | None) -> PluginSettings | None:

@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.collect import collect
 from pipeline.compare import compare
-from pipeline.errors import TRANSIENT
+from pipeline.errors import TRANSIENT, InputError
 from pipeline.gate import gate, standing_gates
 from pipeline.generate import generate
 from pipeline.judge import judge_all, resolve
@@ -45,6 +46,8 @@ def collect_shards(session: Session) -> int:
             write_table(to_table(Prompt, batch), path, key)
         count += 1
         session.prompts += len(batch)
+    if not count:
+        raise InputError(f"{recipe.prompts.path} holds no prompts ({len(dropped)} rows were dropped); give a table with at least one")
     for stale in run.shards()[count:]:
         shutil.rmtree(stale)
     write_table(to_table(Dropped, dropped), run.path / "collect.dropped.parquet", digest(code_digest()))
@@ -136,8 +139,8 @@ def _judged(session: Session, shard: int) -> Judged:
     given: dict[str, list[Verdict]] = {}
     for verdict in to_records(Verdict, read_table(_path(session, "verdicts", shard))):
         given.setdefault(verdict.comparison_id, []).append(verdict)
-    ids = comparisons["id"].to_pylist()
-    return Judged(comparisons, [resolve(given[i], accept_one_order=accept) if i in given else None for i in ids])
+    judged = comparisons.filter(pc.is_in(comparisons["id"], value_set=pa.array(list(given), pa.string())))
+    return Judged(judged, [resolve(given[i], accept_one_order=accept) for i in judged["id"].to_pylist()])
 
 
 def _gated(stopped: pa.Table, reasons: Sequence[str]) -> pa.Table:

@@ -19,7 +19,7 @@ from pydantic import Field
 from pipeline.errors import EngineError, RequestFailed
 from pipeline.fingerprint import folder_fingerprint
 from pipeline.records import Reply, Request, Sampling
-from pipeline.settings import How, ModelSettings
+from pipeline.settings import Anything, How, ModelSettings
 
 _GATHER = 0.01
 """Seconds that a batch with room left waits for company."""
@@ -168,9 +168,9 @@ class _Model:
                 results |= zip(prompts, replies, strict=True)
         return [results[row] for row in range(len(requests))]
 
-    def _options(self, sampling: Sampling) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _options(self, sampling: Sampling) -> tuple[Anything, Anything]:
         """The sampling parameters as generate() takes them, and what the chat template is given."""
-        options: dict[str, Any] = dict(sampling.get("extra", {}))
+        options: Anything = dict(sampling.get("extra", {}))
         template = options.pop("chat_template_kwargs", {})
         for key in sorted(options.keys() - (self._model.generation_config.to_dict().keys() - _OURS)):
             raise EngineError(
@@ -183,22 +183,20 @@ class _Model:
         # Where neither the recipe nor the model's own files say top_k, generate() would cut at 50, which nobody asked for.
         return {"top_k": self._model.generation_config.top_k or 0, **options, "do_sample": True, **asked}, template
 
-    def _encode(self, request: Request, template: dict[str, Any]) -> list[int]:
+    def _encode(self, request: Request, template: Anything) -> list[int]:
         from jinja2 import TemplateError
 
         try:
             text = self._tokenizer.apply_chat_template([*request.messages], add_generation_prompt=True, tokenize=False, **template)
-        except TemplateError as error:
-            raise RequestFailed("rejected", f"the chat template of '{self._name}' refuses these messages: {error}") from error
+        except (TemplateError, TypeError) as error:
+            raise RequestFailed("rejected", f"the chat template of '{self._name}' refuses what it is given: {error}") from error
         tokens: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         if self._context is not None and len(tokens) >= self._context:
             detail = f"the prompt has {len(tokens)} tokens, and '{self._name}' reads at most {self._context - 1} before it answers"
             raise RequestFailed("context_length", detail)
         return tokens
 
-    def _generate(
-        self, prompts: list[list[int]], options: dict[str, Any], sampling: Sampling, abandoned: Callable[[], bool]
-    ) -> list[Reply]:
+    def _generate(self, prompts: list[list[int]], options: Anything, sampling: Sampling, abandoned: Callable[[], bool]) -> list[Reply]:
         import torch
 
         stop, seed, device = sampling.get("stop", []), sampling.get("seed"), self._model.device
@@ -260,24 +258,27 @@ def _load(name: str, path: str, settings: Settings) -> tuple[Any, Any]:
     except ImportError as error:
         raise EngineError(f"model '{name}' needs torch and transformers ({error}); install pairsmith[train]") from error
 
-    where: dict[str, Any] = {"revision": settings.revision} if settings.revision and not Path(path).is_dir() else {}
+    device, local = _device(name, settings.device), Path(path).is_dir()
+    where: Anything = {"revision": settings.revision} if settings.revision and not local else {}
+    load: Any = AutoModelForCausalLM.from_pretrained
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **where)
-        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=settings.dtype, use_safetensors=True, **where)
+        model, found = load(path, dtype=settings.dtype, use_safetensors=True, output_loading_info=True, **where)
+        if found["missing_keys"]:  # transformers would make them up
+            raise ValueError(f"its files lack weights, such as {min(found['missing_keys'])}")
         if settings.adapter:
             model = _adapted(model, Path(settings.adapter).expanduser())
     except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
         why = "it needs code of its own, which is never run" if "trust_remote_code" in str(error) else _line(error)
         raise EngineError(
-            f"cannot load model '{name}' ({path}): {why}; give models.{name}.model the hub name of a model that transformers knows, or "
-            "a local folder with its configuration, tokenizer and safetensors"
+            f"cannot load model '{name}' from {path}, {'a folder' if local else 'which is no folder here'}: {why}; set models.{name}.model "
+            "to the hub name of a model that transformers knows, or to a folder with its configuration, tokenizer and safetensors"
         ) from error
-    return tokenizer, model.to(_device(name, settings.device)).eval()
+    return tokenizer, model.to(device).eval()
 
 
 def _adapted(model: Any, adapter: Path) -> Any:
-    # peft would fall back to a pickle.
-    if not (adapter / "adapter_model.safetensors").is_file():
+    if not (adapter / "adapter_model.safetensors").is_file():  # peft would fall back to a pickle
         raise OSError(f"its adapter folder {adapter} holds no adapter_model.safetensors")
     from peft import PeftModel
 

@@ -18,7 +18,8 @@ def select(candidates: Candidates, settings: Settings) -> Selection:
     chosen, rejected = _compared(candidates) if len(candidates.a_C) else _every_two(candidates)
     proposals = propose(candidates.prompt_A[chosen], chosen, rejected)
     alone = np.setdiff1d(np.arange(candidates.n_prompts), proposals.prompt_S)
-    return join(proposals, refuse(alone, "too_few_answers"))
+    several = np.bincount(candidates.prompt_A, minlength=candidates.n_prompts)[alone] >= 2
+    return join(proposals, refuse(alone[several], "unscored"), refuse(alone[~several], "too_few_answers"))
 
 
 def _compared(candidates: Candidates) -> tuple[Ints, Ints]:

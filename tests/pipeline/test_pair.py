@@ -117,10 +117,10 @@ def test_scores_of_a_pair_are_those_of_its_own_comparison():
     assert [(r["score_chosen"], r["score_rejected"], r["margin"]) for r in made.to_pylist()] == [(9, 8, 1), (5, 1, 4), (7, 2, 5)]
 
 
-def test_unjudged_comparisons_are_named():
+def test_answers_that_nobody_compared_are_named():
     p = prompt("p")
     answers = [answer(p, f"m{i}", f"t{i}") for i in range(2)]
-    judged = Judged(to_table(Comparison, [Comparison.of(p.id, answers[0].id, answers[1].id)]), [None])
+    judged = Judged(to_table(Comparison, []), [])
     for strategy in ("all_pairs", "best_worst"):
         made, dropped = make(to_table(Prompt, [p]), to_table(Answer, answers), strategy, judged)
         assert len(made) == 0
