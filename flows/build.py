@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from prefect import Flow, flow, task
+from prefect import Flow, flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
@@ -66,6 +66,9 @@ def build(recipe: str, changes: list[str] | None = None, run: str | None = None)
                 _work_through(session, range(start, min(start + _WINDOW, shards)))
             summary = finish_task(str(folder.path))
     _show(summary)
+    news = "nothing new" if summary["unchanged"] else "published"
+    asked = summary["usage"]["total"]["requests"]
+    get_run_logger().info("%s: %d pairs, %s; %d requests asked", summary["name"], summary["pairs"]["rows"], news, asked)
     return summary
 
 

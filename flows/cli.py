@@ -66,13 +66,12 @@ def serve(
     set_: SetOption = None,
     run: FolderOption = None,
     timezone: Annotated[Optional[str], typer.Option(help="Of the cron fields, such as Europe/Berlin [default: UTC].")] = None,
-    verbose: Annotated[bool, typer.Option(help="Show Prefect's own messages.")] = False,
 ) -> None:
     """Keep a scheduled refresh of a dataset running on this machine."""
     with _sentences():
         from flows.deployments import serve_command
 
-        serve_command(recipe, set_ or [], run, cron, timezone, verbose=verbose)
+        serve_command(recipe, set_ or [], run, cron, timezone)
 
 
 @app.command()

@@ -12,11 +12,11 @@ from pipeline.errors import RecipeError
 from pipeline.settings import check_recipe
 
 
-def serve_command(recipe: str, changes: Sequence[str], folder: str | None, cron: str, timezone: str | None, *, verbose: bool) -> None:
+def serve_command(recipe: str, changes: Sequence[str], folder: str | None, cron: str, timezone: str | None) -> None:
     """Serve until interrupted. A run that is late because the last one still works is skipped, not queued."""
     raw = read_recipe(recipe, list(changes))
     run = run_of(raw, folder)
-    with prefect_api(schedules=True), quiet_prefect(verbose):
+    with prefect_api(schedules=True), quiet_prefect(verbose=True):
         from flows.build import build_in_lanes
 
         schedule = _schedule(cron, timezone)

@@ -64,7 +64,8 @@ class Model:
         return await self._pay(key, request)
 
     def revision(self) -> str | None:
-        return self.settings.revision or self.engine.revision()
+        """What the replies hang on beside the model's name: a fingerprint of local weights says more than a word of the user's."""
+        return self.engine.revision() or self.settings.revision
 
     async def close(self) -> None:
         if self._started is not None:
@@ -102,8 +103,9 @@ class Model:
             reply = await self.engine.reply(request)
         except RequestFailed as failure:
             self._budget.of(self.name).failed += 1
-            self._failures += 1
-            # Refusals of single requests are data. Before any reply has come, a few of them mean that all will fail.
+            # A long prompt says nothing about the model. Refusals are data too, but where no reply has ever come, a few of
+            # them mean that all will be refused.
+            self._failures += failure.reason != "context_length"
             if self._failures >= (_GIVE_UP_AFTER if failure.transient or self._replied else _GIVE_UP_AT_ONCE_AFTER):
                 self._broken = EngineError(
                     f"model '{self.name}' gave no reply to {self._failures} requests in a row (the last: {failure.detail}); "

@@ -6,6 +6,7 @@ completion, label) and `sft` (messages). The folder is made beside its place and
 
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,14 +57,14 @@ def recover(folder: Path) -> None:
 
 
 def _write_config(config: str, pair_files: Sequence[Path], folder: Path, settings: PublishSettings) -> dict[str, int]:
-    form, place = _FORMS[config], folder / FOLDERS[config]
     plain = settings.form == "plain"
     schema = _schema(config, plain)
-    rows = {split: _Writer(place, split, schema, settings.rows_per_file) for split in SPLITS}
-    for file in pair_files:
-        pairs = to_records(Pair, read_table(file))
-        for split in SPLITS:
-            rows[split].add(form([p for p in pairs if p.split == split], plain))
+    rows = {split: _Writer(folder / FOLDERS[config], split, schema, settings.rows_per_file) for split in SPLITS}
+    for form in _FORMS[config]:
+        for file in pair_files:
+            pairs = to_records(Pair, read_table(file))
+            for split in SPLITS:
+                rows[split].add(form([p for p in pairs if p.split == split], plain))
     return {split: writer.finish() for split, writer in rows.items()}
 
 
@@ -125,8 +126,10 @@ def _preference(pairs: Sequence[Pair], plain: bool) -> Iterator[Row]:
         yield {**row, **{name: getattr(pair, name) for name in _EXTRA}}
 
 
-def _unpaired(pairs: Sequence[Pair], plain: bool) -> Iterator[Row]:
+def _unpaired(pairs: Sequence[Pair], plain: bool, wanted: bool) -> Iterator[Row]:
     for pair, text, label in _labelled(pairs):
+        if label != wanted:
+            continue
         row = {"prompt": _prompt(pair, plain), "completion": _answer(text, plain), "label": label}
         yield {**row, "prompt_id": pair.prompt_id, "model": pair.chosen_model if label else pair.rejected_model, "category": pair.category}
 
@@ -184,8 +187,11 @@ COLUMNS = {
 }
 """The columns of each configuration, in their order."""
 
-_FORMS: dict[str, Callable[[Sequence[Pair], bool], Iterator[Row]]] = {
-    "default": _preference,
-    "kto": _unpaired,
-    "sft": _demonstrations,
+_FORMS: dict[str, tuple[Callable[[Sequence[Pair], bool], Iterator[Row]], ...]] = {
+    "default": (_preference,),
+    # All good answers, then all bad ones: TRL's KTO estimates its KL term from neighbouring rows, which must not be answers
+    # to the same prompt.
+    "kto": (partial(_unpaired, wanted=True), partial(_unpaired, wanted=False)),
+    "sft": (_demonstrations,),
 }
+"""Configuration: how its rows are made, in one pass over the pairs each."""

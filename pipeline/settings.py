@@ -114,7 +114,8 @@ class PublishSettings(Closed):
     """The dataset folder."""
 
     form: Literal["conversational", "plain"] = "conversational"
-    """`conversational` writes message lists, to which trainers apply the chat template; `plain` writes texts."""
+    """`conversational` writes message lists, to which trainers apply the chat template; `plain` writes texts, which trainers
+    join as they are, for models without a template."""
     license: str = "other"
     """A licence identifier of the hub, for the dataset card."""
     language: list[str] = Field(default_factory=list)

@@ -23,8 +23,6 @@ from pipeline.settings import Anything, How, ModelSettings
 
 _GATHER = 0.01
 """Seconds that a batch with room left waits for company."""
-_MAX_TOKENS = 1024
-"""Longest answer to a request that does not say."""
 _TURN = threading.Lock()
 """The models of a process take turns: they share its processor, and torch's one source of chance."""
 _OURS = {"do_sample", "eos_token_id", "max_length", "max_new_tokens", "num_return_sequences", "pad_token_id"} | {
@@ -73,6 +71,7 @@ class Engine:
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
         self.settings = settings
+        self.concurrency = 4 * settings.batch_size  # so that batches fill although each sample has a seed of its own
         folder = Path(settings.model or name).expanduser()
         self._path = str(folder) if folder.is_dir() else settings.model or name
         self._revision: str | None = None
@@ -134,7 +133,8 @@ class _Model:
 
     def __init__(self, name: str, path: str, settings: Settings) -> None:
         self._name = name
-        self._tokenizer, self._model = _load(name, path, settings)
+        with _TURN:  # two threads that import transformers at once find it half made
+            self._tokenizer, self._model = _load(name, path, settings)
         if self._tokenizer.chat_template is None:
             raise EngineError(
                 f"the tokenizer of {path} has no chat template, and model '{name}' is asked in messages; "
@@ -159,7 +159,7 @@ class _Model:
                 except RequestFailed as failure:
                     results[row] = failure
                 else:
-                    room = sampling.get("max_tokens", _MAX_TOKENS)
+                    room = sampling.get("max_tokens", 1024)
                     room = room if self._context is None else min(room, self._context - len(tokens))
                     prompts_by_room.setdefault(room, {})[row] = tokens
             # A row near the end of the context is not generated with the others: it would run beyond the context.

@@ -4,10 +4,12 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
 import sys
 
 import pytest
 
+from pipeline import ROOT
 from pipeline.errors import EngineError, RecipeError, RequestFailed
 from pipeline.fingerprint import folder_fingerprint
 from pipeline.records import Request
@@ -178,10 +180,10 @@ def test_a_prompt_longer_than_the_context_fails_alone(tiny_model):
 
 
 def test_an_answer_ends_with_the_context_and_leaves_the_others_their_length(tiny_model):
-    asked = [request(q, max_tokens=100, extra=ENDLESS) for q in ("hi", "a b " * 50)]
+    asked = [request(q, max_tokens=40, extra=ENDLESS) for q in ("hi", "a b " * 75)]
     short, cut = replies(tiny_model, *asked)
     assert [short, cut] == replies(tiny_model, *asked, together=False)
-    assert short.completion_tokens == 100
+    assert short.completion_tokens == 40
     assert cut.finish_reason == "length"
     assert cut.prompt_tokens + cut.completion_tokens == CONTEXT
 
@@ -212,10 +214,10 @@ def test_a_seed_leaves_the_rest_of_the_process_its_chance(tiny_model):
 
 def test_all_tokens_may_be_drawn_unless_top_k_is_asked_for(tiny_model):
     def hot(**extra):
-        (reply,) = replies(tiny_model, request("hi", temperature=5.0, seed=0, max_tokens=200, extra={**ENDLESS, **extra}))
+        (reply,) = replies(tiny_model, request("hi", temperature=5.0, seed=0, max_tokens=60, extra={**ENDLESS, **extra}))
         return reply.text
 
-    (greedy,) = replies(tiny_model, request("hi", max_tokens=200, extra=ENDLESS))
+    (greedy,) = replies(tiny_model, request("hi", max_tokens=60, extra=ENDLESS))
     assert hot(top_k=1) == greedy.text
     assert len({hot(), hot(top_k=50), greedy.text}) == 3
 
@@ -259,6 +261,17 @@ def test_a_wrong_setting_is_refused_when_the_recipe_is_read(field):
 
 
 # What is loaded
+
+
+def test_two_models_of_a_fresh_process_load_at_once(tiny_model):
+    script = """if True:
+        import asyncio, sys
+        from pipeline.engines.transformers import Engine, Settings
+        engines = [Engine(n, Settings(engine="transformers", model=sys.argv[1])) for n in "ab"]
+        async def start():
+            await asyncio.gather(*(e.start() for e in engines))
+        asyncio.run(start())"""
+    subprocess.run([sys.executable, "-c", script, str(tiny_model)], check=True, cwd=ROOT, timeout=120)
 
 
 def refusal(folder, **fields):
