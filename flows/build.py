@@ -21,9 +21,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.recipe import read_recipe, run_of
 from pipeline.errors import PairsmithError
 from pipeline.finish import finish
+from pipeline.recipe import check_recipe
 from pipeline.report import markdown
 from pipeline.session import Session
-from pipeline.settings import Anything, check_recipe
+from pipeline.settings import Anything
 from pipeline.stages import Stage, collect_shards, is_done, run_stage, stages_of
 
 _WINDOW = 64

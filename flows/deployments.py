@@ -9,7 +9,7 @@ from flows.command import quiet_prefect
 from flows.recipe import read_recipe, run_of
 from flows.server import prefect_api
 from pipeline.errors import RecipeError
-from pipeline.settings import check_recipe
+from pipeline.recipe import check_recipe
 
 
 def serve_command(recipe: str, changes: Sequence[str], folder: str | None, cron: str, timezone: str | None) -> None:

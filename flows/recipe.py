@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import ROOT
+from pipeline.recipe import check_recipe, load_recipe
 from pipeline.runs import Run
-from pipeline.settings import Anything, check_recipe, load_recipe
+from pipeline.settings import Anything
 
 
 def read_recipe(path: str, changes: Sequence[str]) -> Anything:

@@ -8,6 +8,7 @@ dataset; so a stopped run, an added prompt or a changed judge pays only for what
 import hashlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,10 +55,10 @@ class ReplyCache:
         with self._explained():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            _patiently(self._db, "PRAGMA journal_mode=WAL")
             # A killed process loses nothing under NORMAL; only a power cut can lose the last replies, never the file.
             self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.execute(_SCHEMA)
+            _patiently(self._db, _SCHEMA)
 
     def get(self, key: bytes) -> Reply | None:
         with self._explained():
@@ -95,6 +96,19 @@ class ReplyCache:
                 f"the reply cache {self.path} cannot be used: {error}{_why(self.path)}; nothing that had arrived is lost: "
                 "mend that, or set run.cache to another file, and start again"
             ) from error
+
+
+def _patiently(db: sqlite3.Connection, statement: str) -> None:
+    """Execute what SQLite refuses at once, without its own waiting, while another process creates the file."""
+    until = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            db.execute(statement)
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 def _why(path: Path) -> str:

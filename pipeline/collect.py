@@ -75,8 +75,10 @@ def _messages(row: Row, system: str | None) -> tuple[Message, ...]:
 def _check_turns(place: str, turns: Any) -> None:
     if not isinstance(turns, list) or not turns:
         raise InputError(f"{place}: the prompt is a {type(turns).__name__}; wanted a text, or a list of messages that is not empty")
-    for turn in turns:
+    for number, turn in enumerate(turns):
         if not (isinstance(turn, dict) and turn.get("role") in _ROLES and isinstance(turn.get("content"), str)):
             raise InputError(f"{place}: found the message {str(turn)[:80]!r}; wanted a role of {', '.join(_ROLES)} and a text content")
+        if turn["role"] == "system" and number > 0:
+            raise InputError(f"{place}: message {number + 1} is a system message; wanted at most one, and that first")
     if turns[-1]["role"] != "user":
         raise InputError(f"{place}: the last message is the {turns[-1]['role']}'s; wanted a prompt that ends with the user's turn")

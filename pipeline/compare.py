@@ -2,13 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations, groupby
-from typing import Literal
 
-from pipeline.records import Answer, Comparison
+from pipeline.records import Answer, Comparison, Meeting
 from pipeline.tables import Dropped
-
-Meeting = Literal["strong_weak", "all"]
-"""`strong_weak`: every strong answer meets every weak one. `all`: everybody meets everybody."""
 
 
 def compare(answers: Sequence[Answer], meeting: Meeting, roles: Mapping[str, str | None]) -> tuple[list[Comparison], list[Dropped]]:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pipeline.budget import Budget
 from pipeline.cache import ReplyCache, reply_key
-from pipeline.engines import Engine
+from pipeline.engine import Engine
 from pipeline.errors import EngineError, RequestFailed
 from pipeline.plugins import load_plugin
 from pipeline.records import Message, Prompt, Reply, Request, Sampling
@@ -47,7 +47,7 @@ class Model:
         schema: Mapping[str, Any] | None = None,
         prompt: Prompt | None = None,
     ) -> Reply:
-        """One reply. Raises RequestFailed, EngineError or BudgetSpent (see pipeline/engines)."""
+        """One reply. Raises RequestFailed, EngineError or BudgetSpent (see pipeline/engine.py)."""
         sampling = self._sampling
         if "seed" in sampling:
             sampling = {**sampling, "seed": sampling["seed"] + sample}

@@ -16,7 +16,7 @@ Text from outside enters as a value only, and is never itself read as a template
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,6 +28,7 @@ from pipeline.records import Message
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from jinja2.sandbox import SandboxedEnvironment
 
 FOLDER = ROOT / "prompts"
 
@@ -53,36 +54,65 @@ class PromptFile:
 
 
 def load_prompt(name: str) -> PromptFile:
-    """The prompt file `prompts/NAME.md`, or the file at a path that ends in .md. RecipeError where there is none."""
+    """The prompt file `prompts/NAME.md`, or the file at a path that ends in .md. RecipeError where it is none."""
     path = Path(name) if name.endswith(".md") else FOLDER / f"{name}.md"
     try:
         text = path.read_text(encoding="utf-8")
     except OSError:
         known = [str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.md")]
         raise RecipeError(f"no prompt file '{name}'; {choose_from(name, known)}") from None
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"prompt {name}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
     return _parse(name, text)
 
 
 @lru_cache(maxsize=64)
 def _parse(name: str, text: str) -> PromptFile:
-    import jinja2
-    from jinja2.sandbox import SandboxedEnvironment
+    from jinja2 import TemplateError
 
     found = _FILE.match(text)
     if found is None:
         raise RecipeError(f"prompt {name}: wanted front matter between two lines `---`, then the messages")
-    head = yaml.safe_load(found["head"])
+    head = _front_matter(name, found["head"])
+    before, *parts = _TURN.split(found["body"])
+    if before.strip() or not parts:
+        raise RecipeError(f"prompt {name}: wanted every message to begin with a line `@system`, `@user` or `@assistant`")
+    try:
+        turns = tuple((role, _environment().from_string(body)) for role, body in zip(parts[::2], parts[1::2], strict=True))
+        sha256 = hashlib.sha256(text.encode()).hexdigest()
+        prompt = PromptFile(head["id"], frozenset(head["inputs"]), head["example"], sha256, turns)
+        # Its own example shows at once what would otherwise fail on the first row: an unknown name, a forbidden attribute.
+        prompt.render(**prompt.example)
+    except TemplateError as error:
+        raise RecipeError(f"prompt {name}: the template is wrong: {' '.join(str(error).split())}; mend it") from error
+    return prompt
+
+
+def _front_matter(name: str, text: str) -> dict[str, Any]:
+    try:
+        head = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"prompt {name}: the front matter is not YAML: {' '.join(str(error).split())}; mend it") from error
+    wanted: dict[str, type] = {"id": str, "inputs": list, "example": dict}
+    for key, kind in wanted.items():
+        if not (isinstance(head, dict) and isinstance(head.get(key), kind)):
+            raise RecipeError(f"prompt {name}: the front matter lacks `{key}`, a {kind.__name__}; add it (see pipeline/prompts.py)")
+    return cast(dict[str, Any], head)
+
+
+@cache
+def _environment() -> "SandboxedEnvironment":
+    import jinja2
+    from jinja2.sandbox import SandboxedEnvironment
+
     # Autoescape would turn a user's < into &lt;: this is text for a model, not HTML; tags are defused by `fenced`.
     env = SandboxedEnvironment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     env.filters["fenced"] = fenced
-    _, *parts = _TURN.split(found["body"])
-    turns = tuple((role, env.from_string(body)) for role, body in zip(parts[::2], parts[1::2], strict=True))
-    if not turns:
-        raise RecipeError(f"prompt {name}: wanted at least one message; begin it with a line `@user`")
-    return PromptFile(head["id"], frozenset(head["inputs"]), head["example"], hashlib.sha256(text.encode()).hexdigest(), turns)
+    return env
 
 
 def fenced(text: object, tag: str) -> str:
     """Put text from outside between tags, with every look-alike of our tags inside it defused: it cannot end its own fence."""
-    defused = re.sub(r"<(?=\s*/?\s*(?:question|reference|answer)[\w-]*\s*>)", "‹", str(text), flags=re.IGNORECASE)
+    tags = rf"(?:question|reference|answer|{re.escape(tag)})[\w-]*"
+    defused = re.sub(rf"<(?=\s*/?\s*{tags}\s*>)", "‹", str(text), flags=re.IGNORECASE)
     return f"<{tag}>\n{defused}\n</{tag}>"

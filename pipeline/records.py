@@ -34,6 +34,9 @@ Source = Literal["llm", "human", "rule"]
 
 Split = Literal["train", "test"]
 
+Meeting = Literal["strong_weak", "all"]
+"""Who meets whom before a judge: every strong answer every weak one, or everybody everybody."""
+
 
 def content_id(*parts: object) -> str:
     """80 bits of SHA-256 over the parts as canonical JSON, in hex: one collision to expect in 10^12 rows."""

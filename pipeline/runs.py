@@ -23,7 +23,8 @@ import orjson
 import yaml
 
 from pipeline.errors import PairsmithError, RunError
-from pipeline.settings import Anything, check_recipe, digest
+from pipeline.recipe import check_recipe, read_yaml
+from pipeline.settings import Anything, digest
 
 FORMAT = 1
 """Of the run folder: of its files and their names."""
@@ -66,10 +67,14 @@ class Run:
     def recipe(self) -> Anything:
         """The merged recipe as it was asked. RunError where this is no run folder."""
         try:
-            raw = yaml.safe_load(self.recipe_file.read_text(encoding="utf-8"))
+            raw = read_yaml(self.recipe_file.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             raise RunError(f"{self.path} is no run folder: it holds no recipe.yaml; give the folder that `pairsmith build` named") from None
-        return dict(raw)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunError(f"{self.recipe_file} is not YAML: {' '.join(str(error).split())}; remove the folder or give another") from error
+        if not isinstance(raw, dict):
+            raise RunError(f"{self.recipe_file} holds no recipe; remove the folder or give another")
+        return raw
 
     def manifest(self) -> Anything | None:
         """What the finished run wrote last; None while it is unfinished."""
@@ -86,10 +91,10 @@ class Run:
 
     def _accept(self, raw: Anything) -> None:
         try:
-            before = check_recipe(self.recipe(), expanded=False).what()
+            before = check_recipe(self.recipe()).what()
         except PairsmithError as error:
             raise RunError(f"{self.path} holds a run that this version cannot read ({error}); give another folder with --run") from error
-        now = check_recipe(raw, expanded=False).what()
+        now = check_recipe(raw).what()
         if changed := sorted(differences(before, now)):
             raise RunError(
                 f"{self.path} holds a run of another recipe: {', '.join(changed[:5])} changed; give this one a folder of its own "

@@ -19,8 +19,9 @@ from pipeline.cache import ReplyCache
 from pipeline.errors import Interrupted, RecipeError
 from pipeline.model import Model
 from pipeline.plugins import load_plugin
+from pipeline.recipe import check_recipe
 from pipeline.runs import Run
-from pipeline.settings import PluginSettings, Recipe, check_recipe, judge_model, plugin_settings
+from pipeline.settings import PluginSettings, Recipe, judge_model, plugin_settings
 from pipeline.strategies import StrategySettings
 
 if TYPE_CHECKING:

@@ -5,14 +5,11 @@ there make the same tables, so a run folder accepts either.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
@@ -75,12 +72,15 @@ class SamplingSettings(Closed):
     """What the sampler is asked for."""
 
     temperature: float = Field(0.7, ge=0, le=5)
+    """0 always takes the likeliest token."""
     top_p: float | None = Field(None, gt=0, le=1)
+    """Share of the probability that is sampled from; the engine's default when left out."""
     max_tokens: int = Field(1024, ge=1)
     """Longest answer, in tokens. An answer that is cut off here ends with finish_reason `length` and never pairs."""
     seed: int | None = None
     """With a seed, sample k is asked with seed + k. Engines promise no bit equality across batch shapes."""
     stop: list[str] = Field(default_factory=list)
+    """Texts that end an answer."""
     extra: Anything = Field(default_factory=dict)
     """Any other field of the engine's request body, such as `top_k` or `chat_template_kwargs`."""
 
@@ -89,13 +89,16 @@ class PriceSettings(Closed):
     """Dollars per million tokens."""
 
     prompt: float = Field(0.0, ge=0)
+    """Of what is sent."""
     completion: float = Field(0.0, ge=0)
+    """Of what comes back."""
 
 
 class ModelSettings(PluginSettings):
     """What every engine understands; its own fields are in its file in pipeline/engines."""
 
     engine: str
+    """The plug-in in pipeline/engines."""
     model: str = ""
     """The name the engine knows the model by; the entry's own name when left out."""
     revision: str | None = None
@@ -107,7 +110,9 @@ class ModelSettings(PluginSettings):
     system: str | None = None
     """A system message that only this model sees; it replaces the prompt's own and is not published."""
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
+    """What the sampler is asked for."""
     price: Annotated[PriceSettings, How] = Field(default_factory=PriceSettings)
+    """For the budget and the report; servers do not say what they cost."""
 
 
 class PublishSettings(Closed):
@@ -121,6 +126,7 @@ class PublishSettings(Closed):
     language: list[str] = Field(default_factory=list)
     """Language codes for the card; taken from the prompts' `language` column when left out."""
     rows_per_file: Annotated[int, How] = Field(100_000, ge=1)
+    """Rows in one Parquet file of the dataset."""
     title: Annotated[str | None, How] = None
     """The card's heading; the recipe's name when left out."""
 
@@ -129,8 +135,11 @@ class BudgetSettings(Closed):
     """What one start of the run may spend; replies from the cache cost nothing. What is in flight is still paid for."""
 
     requests: int | None = Field(None, ge=1)
+    """Requests sent, retries not counted."""
     tokens: int | None = Field(None, ge=1)
+    """Tokens of prompts and replies, as the servers count them."""
     dollars: float | None = Field(None, gt=0)
+    """By the models' `price`."""
 
 
 class RunSettings(Closed):
@@ -152,18 +161,23 @@ class Recipe(Closed):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,80}$")
     """Letters, digits, dot, dash, underscore; names the run folder and the dataset."""
     prompts: PromptsSettings
+    """Where the prompts come from."""
     split: SplitSettings = Field(default_factory=SplitSettings)
+    """Which of them are kept for testing."""
     models: dict[str, Anything] = Field(min_length=1)
     """Name: settings of the engine that answers (see pipeline/engines)."""
     judge: Anything | None = None
     """Settings of the judge (see pipeline/judges); none where the strategy needs none."""
     pair: Anything
     """Settings of the strategy (see pipeline/strategies)."""
-    gates: dict[str, Anything | bool | None] = Field(default_factory=dict)
+    gates: dict[str, Any] = Field(default_factory=dict)
     """Gate: its settings, or `false` to switch it off (see pipeline/gates)."""
     publish: PublishSettings = Field(default_factory=PublishSettings)
+    """The dataset folder."""
     budget: Annotated[BudgetSettings, How] = Field(default_factory=BudgetSettings)
+    """What one start may spend."""
     run: Annotated[RunSettings, How] = Field(default_factory=RunSettings)
+    """Where and in what portions."""
     seed: int = 0
     """Of everything that is drawn by chance here."""
 
@@ -264,93 +278,14 @@ def _what_fields(settings: BaseModel) -> Iterator[tuple[str, Any]]:
             yield key, _what(value) if isinstance(value, BaseModel) else value
 
 
-def load_recipe(path: Path, changes: Sequence[str] = ()) -> Anything:
-    """Read a recipe and apply `a.b=c` changes: the merged recipe as it was asked, nothing expanded, nothing checked.
-
-    This form is what a run folder keeps: values from the environment never reach a file. `check_recipe` makes it usable.
-    """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecipeError(f"no recipe at {path}; give the path of a YAML file, such as flows/recipes/recorded.yaml") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise RecipeError(f"the recipe {path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(raw, dict):
-        raise RecipeError(f"the recipe {path} holds no settings; wanted at least name, prompts, models and pair")
-    for change in changes:
-        _apply(raw, change)
-    return raw
-
-
-def check_recipe(raw: Anything, *, expanded: bool = True) -> Recipe:
-    """A recipe whose every part was checked, the plug-ins' own settings included. Raises RecipeError with one sentence."""
-    recipe = check(Recipe, expand(raw) if expanded else raw, "")
-    recipe.what()
-    _check_one_place_each(recipe)
-    plugin_settings("strategies", recipe.pair, "strategy", "pair", PluginSettings)
-    for gate, given in recipe.gates.items():
-        gate_settings(gate, given)
-    return recipe
-
-
-def _check_one_place_each(recipe: Recipe) -> None:
-    """Replies are filed under a model's name and revision: two servers that give different models one name must say so."""
-    places: dict[tuple[str, str | None], tuple[str, str]] = {}
-    asked = [(n, recipe.model(n)) for n in recipe.models]
-    if recipe.judge and isinstance(recipe.judge.get("model"), dict):
-        asked.append(("judge", judge_model(recipe.judge)))
-    for name, settings in asked:
-        url = getattr(settings, "url", None)
-        first, place = places.setdefault((settings.model or name, settings.revision), (name, url or ""))
-        if url is not None and url != place:
-            raise RecipeError(
-                f"models '{first}' and '{name}' are both called '{settings.model or name}' and live at {place} and {url}; if they "
-                "differ, give each its own `revision`, else their replies would be taken for the same model's"
-            )
-
-
-def gate_settings(gate: str, given: Anything | bool | None) -> PluginSettings | None:
+def gate_settings(gate: str, given: Any) -> PluginSettings | None:
     """The checked settings of a gate; None when it is switched off."""
     kind: type[PluginSettings] = load_plugin("gates", gate).Settings
     if given is False:
         return None
+    if not (given is None or given is True or isinstance(given, dict)):
+        raise RecipeError(f"gates.{gate}: found {given!r}; wanted its settings, true or false")
     return check(kind, given if isinstance(given, dict) else {}, f"gates.{gate}")
-
-
-def expand(value: Any) -> Any:
-    """Replace `${NAME}` in every text of a recipe by the environment's value; RecipeError where it is not set."""
-    if isinstance(value, dict):
-        return {k: expand(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [expand(v) for v in value]
-    return re.sub(r"\$\{(\w+)\}", _variable, value) if isinstance(value, str) else value
-
-
-def _variable(match: re.Match[str]) -> str:
-    name = match.group(1)
-    if name not in os.environ:
-        raise RecipeError(f"the recipe uses ${{{name}}}, and no such environment variable is set; export {name}=…")
-    return os.environ[name]
-
-
-def _apply(raw: Anything, change: str) -> None:
-    path, equals, text = change.partition("=")
-    if not equals or not path.strip():
-        raise RecipeError(f"--set {change}: wanted KEY=VALUE, such as --set pair.strategy=margin")
-    *above, last = path.strip().split(".")
-    at: Any = raw
-    for step in above:
-        at = at.setdefault(step, {}) if isinstance(at, dict) else None
-        if at is None:
-            break
-    if not isinstance(at, dict):
-        raise RecipeError(f"--set {change}: '{'.'.join(above)}' is a value in the recipe, not a group of settings")
-    try:
-        at[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"--set {change}: the value is not YAML: {' '.join(str(error).split())}") from error
 
 
 def digest(value: Any) -> str:

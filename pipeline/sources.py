@@ -56,21 +56,19 @@ def _taker(table: TableSettings, needed: Sequence[str], understood: Sequence[str
     unknown = [c for c in table.columns if c not in ours]
     if unknown:
         raise InputError(f"columns: '{unknown[0]}' is no column of this table; {choose_from(unknown[0], ours)}")
-    plain = {c: table.columns.get(c, c) for c in ours if _is_name(table.columns.get(c, c))}
-    searched = {c: _expression(table.columns[c]) for c in ours if c not in plain}
-    renamed = set(table.columns)
+    sources = {column: table.columns.get(column, column) for column in ours}
+    must = {*needed, *table.columns}
 
     def take(place: str, raw: Values) -> Row:
-        values = {ours: raw[theirs] for ours, theirs in plain.items() if theirs in raw}
-        for column, search in searched.items():
-            values[column] = search(raw)
-        for column in needed:
-            if column not in values:
-                raise InputError(_missing(table, place, column, raw))
-        for column in renamed:
-            if column not in values:
-                raise InputError(_missing(table, place, column, raw))
-        used = set(plain.values())
+        values: Values = {}
+        for column, theirs in sources.items():
+            if theirs in raw:
+                values[column] = raw[theirs]
+            elif column in must:
+                if _is_name(theirs):
+                    raise InputError(_missing(table, place, column, raw))
+                values[column] = _search(place, theirs, raw)
+        used = set(sources.values())
         return Row(place, values, {k: v for k, v in raw.items() if k not in used})
 
     return take
@@ -86,15 +84,25 @@ def _is_name(text: str) -> bool:
     return text.replace("_", "a").replace("-", "a").replace(" ", "a").isalnum()
 
 
+def _search(place: str, text: str, raw: Values) -> Any:
+    from jmespath.exceptions import JMESPathError
+
+    try:
+        return _expression(text).search(raw)
+    except JMESPathError as error:
+        what = " ".join(str(error).split())
+        raise InputError(f"{place}: columns: {text!r} does not fit the row ({what}); mend the expression or the row") from error
+
+
 @lru_cache(maxsize=256)
-def _expression(text: str) -> Callable[[Values], Any]:
+def _expression(text: str) -> Any:
     import jmespath
 
     try:
-        compiled = jmespath.compile(text)
+        return jmespath.compile(text)
     except jmespath.exceptions.JMESPathError as error:
-        raise InputError(f"columns: '{text}' is neither a column's name nor a JMESPath expression: {error}") from error
-    return lambda raw: compiled.search(raw)
+        what = " ".join(str(error).split())
+        raise InputError(f"columns: '{text}' is neither a column's name nor a JMESPath expression ({what}); mend it") from error
 
 
 def _raw_rows(table: TableSettings) -> Iterator[tuple[str, Values]]:
@@ -155,11 +163,13 @@ def _csv(file: Path) -> Iterator[tuple[str, Values]]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             reader = csv.DictReader(text, strict=True)
+            names = reader.fieldnames or []
+            if twice := [name for name in names if names.count(name) > 1]:
+                raise InputError(f"{file.name} line 1: the column '{twice[0]}' stands there twice; rename one")
             for row in reader:
                 place = f"{file.name} line {reader.line_num}"
                 if None in row or None in row.values():
-                    width = len(reader.fieldnames or [])
-                    raise InputError(f"{place}: found another number of fields than the {width} of the header; mend the line")
+                    raise InputError(f"{place}: found another number of fields than the {len(names)} of the header; mend the line")
                 yield place, row
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{file}: not a CSV file in UTF-8 ({error}); mend it or save it as JSONL") from error
@@ -176,31 +186,35 @@ def _parquet(file: Path) -> Iterator[tuple[str, Values]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{file.name} row {number}", row
-    except pa.ArrowException as error:
-        raise InputError(f"{file}: not a Parquet file ({error}); mend the path or write the file again") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        what = " ".join(str(error).split())[:200]
+        raise InputError(f"{file}: not a Parquet file, or not a whole one in UTF-8 ({what}); mend the path or write it again") from error
 
 
 def _dataset_rows(table: TableSettings) -> Iterator[tuple[str, Values]]:
-    for number, row in enumerate(_load_dataset(table), 1):
-        yield f"{table.path} ({table.hub_split}) row {number}", dict(row)
+    import datasets
+    import pyarrow as pa
+
+    try:
+        for number, row in enumerate(_load_dataset(table), 1):
+            yield f"{table.path} ({table.hub_split}) row {number}", dict(row)
+    except (OSError, ValueError, KeyError, ImportError, pa.ArrowException, datasets.exceptions.DatasetsError) as error:
+        what = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"cannot read '{table.path}' (split {table.hub_split}) as a file, dataset folder or hub name: {what}; mend its path or files"
+        ) from error
 
 
 def _load_dataset(table: TableSettings) -> Rows:
     import datasets
 
     place = _place(table.path)
-    try:
-        if (place / "dataset_info.json").is_file() or (place / "dataset_dict.json").is_file():
-            saved = datasets.load_from_disk(str(place))
-            return cast(Rows, saved[table.hub_split] if isinstance(saved, datasets.DatasetDict) else saved)
-        name = str(place) if place.is_dir() else table.path
-        revision = None if place.is_dir() else table.hub_revision
-        return cast(Rows, datasets.load_dataset(name, split=table.hub_split, revision=revision, streaming=True))
-    except (OSError, ValueError, KeyError, ImportError, datasets.exceptions.DatasetsError) as error:
-        what = " ".join(str(error).split())[:300]
-        raise InputError(
-            f"cannot read '{table.path}' (split {table.hub_split}) as a file, a dataset folder or a hub name: {what}; mend prompts.path"
-        ) from error
+    if (place / "dataset_info.json").is_file() or (place / "dataset_dict.json").is_file():
+        saved = datasets.load_from_disk(str(place))
+        return cast(Rows, saved[table.hub_split] if isinstance(saved, datasets.DatasetDict) else saved)
+    name = str(place) if place.is_dir() else table.path
+    revision = None if place.is_dir() else table.hub_revision
+    return cast(Rows, datasets.load_dataset(name, split=table.hub_split, revision=revision, streaming=True))
 
 
 _READERS: dict[str, Callable[[Path], Iterator[tuple[str, Values]]]] = {

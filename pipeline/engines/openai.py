@@ -39,6 +39,7 @@ class Settings(ModelSettings):
     concurrency: Annotated[int, How] = Field(64, ge=1, le=4096)
     """Requests in flight at once."""
     requests_per_minute: Annotated[int | None, How] = Field(None, ge=1)
+    """A minute's requests may come at once; after that they are spread."""
     tokens_per_minute: Annotated[int | None, How] = Field(None, ge=1)
     """Estimated before sending: a token per four characters of the prompt, plus max_tokens."""
     timeout: Annotated[float, How] = Field(300.0, gt=0)

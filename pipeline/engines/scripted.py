@@ -30,7 +30,9 @@ class Settings(ModelSettings):
     delay: Annotated[float, How] = 0.0
     """Seconds before each reply."""
     structured: bool = True
+    """Whether it claims to honour a JSON schema."""
     concurrency: Annotated[int, How] = Field(64, ge=1)
+    """Replies at once."""
 
 
 class Engine:

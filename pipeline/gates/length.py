@@ -13,7 +13,9 @@ class Settings(PluginSettings):
     """Lengths in characters."""
 
     min_chars: int = Field(1, ge=0)
+    """Of the shorter answer."""
     max_chars: int = Field(20_000, ge=1)
+    """Of the longer one."""
     max_times: float | None = Field(None, gt=1)
     """How many times as long as the other an answer may be."""
 

@@ -18,6 +18,7 @@ class Settings(PluginSettings):
     """The pairwise judge."""
 
     kind: Literal["pairwise"] = "pairwise"
+    """The name of this plug-in."""
     model: Anything
     """The engine that judges, as in `models`. Temperature 0 is the usual choice."""
     prompt: str = "judge/pairwise"

@@ -26,6 +26,7 @@ class Settings(PluginSettings, TableSettings):
     """A table of verdicts."""
 
     kind: Literal["recorded"] = "recorded"
+    """The name of this plug-in."""
     words: dict[str, Choice] = Field(default_factory=dict)
     """The table's words for a choice, where they are not A, B, tie and invalid: `{model_a: A, model_b: B}`."""
     valid_scores: tuple[float, float] | None = None

@@ -31,6 +31,7 @@ class Settings(PluginSettings):
     """The rule judge."""
 
     kind: Literal["rule"] = "rule"
+    """The name of this plug-in."""
     pattern_column: str | None = None
     """A column of the prompt table that holds a regular expression which a right answer matches."""
     pattern: str | None = None

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.compare import Meeting
+from pipeline.records import Meeting
 from pipeline.settings import PluginSettings
 
 Ints = NDArray[np.int64]
@@ -67,6 +67,7 @@ class StrategySettings(PluginSettings):
     """What every strategy understands."""
 
     strategy: str
+    """The plug-in in pipeline/strategies."""
     meeting: Meeting = "all"
     """Which answers meet before the judge."""
     accept_one_order: bool = False

@@ -9,6 +9,7 @@ class Settings(StrategySettings):
     """All that was judged."""
 
     strategy: str = "all_pairs"
+    """The name of this plug-in."""
 
 
 judged = True

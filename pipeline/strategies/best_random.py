@@ -9,6 +9,7 @@ class Settings(StrategySettings):
     """Best over random, by score and the recipe's seed."""
 
     strategy: str = "best_random"
+    """The name of this plug-in."""
 
 
 judged = True

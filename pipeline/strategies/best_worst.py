@@ -9,6 +9,7 @@ class Settings(StrategySettings):
     """Best over worst, by score."""
 
     strategy: str = "best_worst"
+    """The name of this plug-in."""
 
 
 judged = True

@@ -11,6 +11,7 @@ class Settings(StrategySettings):
     """Margins are differences of scores, in the judge's own unit."""
 
     strategy: str = "margin"
+    """The name of this plug-in."""
     min_margin: float = Field(gt=0)
     """Smallest difference that makes a pair."""
     max_margin: float = Field(float("inf"), gt=0)

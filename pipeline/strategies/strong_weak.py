@@ -3,7 +3,7 @@ where the judge agrees."""
 
 import numpy as np
 
-from pipeline.compare import Meeting
+from pipeline.records import Meeting
 from pipeline.strategies import Candidates, Selection, StrategySettings, join, propose, refuse
 
 
@@ -11,7 +11,9 @@ class Settings(StrategySettings):
     """Every strong answer over every weak one."""
 
     strategy: str = "strong_weak"
+    """The name of this plug-in."""
     meeting: Meeting = "strong_weak"
+    """Only strong against weak is worth judging here."""
 
 
 judged = False

@@ -1,4 +1,4 @@
-"""What the measurements share: how they talk, the recipe they run against the stub, and a Prefect server of their own."""
+"""What the measurements share: how they talk, their folder, and the recipe that they run against the stub."""
 
 import argparse
 import os
@@ -12,8 +12,6 @@ from typing import Any
 import orjson
 import yaml
 
-from pipeline import ROOT
-
 Figures = dict[str, Any]
 
 CONCURRENCY = {"strong": 32, "weak": 32, "judge": 64}
@@ -26,8 +24,8 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def say(*what: object) -> None:
-    print(*what, file=sys.stderr, flush=True)
+def say(*what: object, sep: str = " ") -> None:
+    print(*what, sep=sep, file=sys.stderr, flush=True)
 
 
 def hand_over(figures: Figures) -> None:
@@ -52,12 +50,22 @@ def write_prompts(path: Path, count: int) -> None:
     path.write_bytes(b"\n".join(rows) + b"\n")
 
 
+def read_prompts(path: Path) -> list[str]:
+    return [orjson.loads(line)["prompt"] for line in path.read_bytes().splitlines()]
+
+
 def write_recipe(
-    path: Path, url: str, prompts: Path, *, judged: bool = True, concurrency: Mapping[str, int] = CONCURRENCY, **run: object
+    path: Path,
+    url: str,
+    prompts: Path,
+    *,
+    judged: bool = True,
+    concurrency: Mapping[str, int] = CONCURRENCY,
+    **run: object,
 ) -> Path:
     """A strong and a weak model and, if `judged`, a pairwise judge in both orders: four requests a prompt, or two."""
     raw: Figures = {
-        "name": path.stem,
+        "name": "bench",
         "prompts": {"path": str(prompts)},
         "models": {role: {**_model(url, role, concurrency), "role": role} for role in ("strong", "weak")},
         "pair": {"strategy": "strong_weak"},
@@ -81,6 +89,3 @@ def build(recipe: Path, run: Path) -> Figures:
 
     summary: Figures = build_in_lanes(read_recipe(str(recipe), []))(str(recipe), [], str(run))
     return summary
-
-
-__all__ = ["CONCURRENCY", "ROOT", "Figures", "arguments", "build", "folder_of_its_own", "hand_over", "say", "write_prompts", "write_recipe"]

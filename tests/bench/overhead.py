@@ -6,9 +6,14 @@ The stub answers everything after 50 ms, so 64 in flight give 1,280 replies a se
 with its Prefect server started beforehand. Time is the stub's: from the first request that it saw to its last reply, so
 start-up and publishing are left out. Where generation and judging overlap, more than 64 may be in flight; the limit is
 then taken as what was in flight (`slot_seconds`), never less than 64. CPU seconds are this process's over the same time.
+
+distilabel_ratio: our requests a second over distilabel's, for the same 500 prompts (two answers, two verdicts) against the
+same stub; of several batch sizes its best counts.
 """
 
 import resource
+import subprocess
+import sys
 import threading
 import time
 from bisect import bisect_left
@@ -16,12 +21,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pipeline import ROOT
 from tests.bench.measure import Figures, arguments, build, folder_of_its_own, hand_over, say, write_prompts, write_recipe
 from tests.harness.stub_server import StubServer, stub_server
 
 LATENCY = 0.05
 IN_FLIGHT = 64
 LOOK_SECONDS = 0.01
+
+COMPARED_PROMPTS = 500
+DISTILABEL = ("distilabel[openai]==1.5.3", "requests")
+BATCHES = (32, 64, 128, 250)
+"""Of distilabel's steps; the fastest counts."""
 
 
 class CpuClock:
@@ -91,6 +102,46 @@ def timing(stats: Figures) -> Figures:
     }
 
 
+def against_distilabel(server: StubServer, folder: Path) -> Figures:
+    """Our rate over distilabel's, for the same work; None with the reason where it cannot be installed."""
+    try:
+        python = install_distilabel()
+    except subprocess.CalledProcessError as error:
+        return {"distilabel_ratio": None, "distilabel_reason": f"{error.cmd[0]}: {error.stderr.strip().splitlines()[-1:]}"}
+    place = folder / "compared"
+    place.mkdir()
+    ours = measure(server, place, COMPARED_PROMPTS, judged=True)
+    table = place / f"judged-{COMPARED_PROMPTS}.jsonl"
+    theirs = max((run_distilabel(python, server, table, batch) for batch in BATCHES), key=lambda f: f["requests_per_s"])
+    return {
+        "distilabel_ratio": round(ours["requests_per_s"] / theirs["requests_per_s"], 2),
+        "distilabel": {"ours": ours["requests_per_s"], "theirs": theirs["requests_per_s"], "their_batch": theirs["batch"]},
+    }
+
+
+def install_distilabel() -> Path:
+    """The interpreter of its environment, which is made once. Raises CalledProcessError where that does not work."""
+    place = ROOT / ".venv-distilabel"
+    python = place / "bin" / "python"
+    if not (place / "whole").exists():
+        say(f"installing distilabel into {place.name}: some minutes")
+        for command in ([sys.executable, "-m", "venv", "--clear", place], [python, "-m", "pip", "install", "--quiet", *DISTILABEL]):
+            subprocess.run(command, check=True, capture_output=True, text=True)
+        (place / "whole").touch()
+    return python
+
+
+def run_distilabel(python: Path, server: StubServer, table: Path, batch: int) -> Figures:
+    server.reset()
+    command = [python, "-m", "tests.bench.distilabel_run", server.url, table, str(batch)]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr, stderr=subprocess.DEVNULL)
+    stats = server.stats()
+    assert stats["distinct"] == 4 * COMPARED_PROMPTS, stats
+    figures = {**timing(stats), "batch": batch}
+    say(f"distilabel, batches of {batch}: {figures}")
+    return figures
+
+
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--distilabel", action="store_true", help="compare with distilabel, which is installed into .venv-distilabel once")
@@ -107,10 +158,11 @@ def main() -> None:
             judged = measure(server, folder, prompts, judged=True)
             hand_over(
                 {
-                    "share_of_limit": judged["share"],
+                    "share_of_limit": judged.pop("share"),
                     "generate_share_of_limit": generated["share"],
-                    "distilabel_ratio": None,
-                    **{k: v for k, v in judged.items() if k != "share"},
+                    "generate_cpu_s_per_1000": generated["cpu_s_per_1000"],
+                    **judged,
+                    **(against_distilabel(server, folder) if args.distilabel else {"distilabel_ratio": None}),
                 }
             )
 

@@ -16,8 +16,9 @@ from pydantic.fields import FieldInfo
 from pipeline import settings as module
 from pipeline.errors import RecipeError
 from pipeline.plugins import load_plugin, plugin_names
+from pipeline.recipe import check_recipe, expand, load_recipe
 from pipeline.runs import Run
-from pipeline.settings import Anything, Closed, How, Recipe, check_recipe, digest, expand, load_recipe
+from pipeline.settings import Anything, Closed, How, Recipe, digest
 
 
 def recipe(**changes: Any) -> Anything:

@@ -1,0 +1,35 @@
+"""What an engine is: something that replies to a request. The plug-ins are in pipeline/engines.
+
+A plug-in file defines `Settings` (a subclass of ModelSettings) and `Engine`, built from them. An engine asks and retries;
+it knows nothing of the cache, the budget or the run. It raises
+
+    EngineError     when no request can succeed until the user changes something (wrong URL, key or model name)
+    RequestFailed   when this request got no usable reply, after the retries the engine thinks right
+"""
+
+from typing import Any, Protocol
+
+from pipeline.records import Reply, Request
+
+
+class Engine(Protocol):
+    """All methods run in one event loop; `reply` is called concurrently."""
+
+    paid: bool
+    """Whether replies cost something, so that they are kept in the cache."""
+    structured: bool
+    """Whether a JSON schema in a request is honoured."""
+    concurrency: int
+    """How many replies are waited for at once."""
+
+    def __init__(self, name: str, settings: Any) -> None: ...
+
+    def revision(self) -> str | None:
+        """What identifies the model's weights beyond its name; a fingerprint for a local folder."""
+
+    async def start(self) -> None:
+        """Make sure that replies can come: called once, before the first request."""
+
+    async def reply(self, request: Request) -> Reply: ...
+
+    async def close(self) -> None: ...
