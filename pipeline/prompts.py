@@ -111,8 +111,12 @@ def _environment() -> "SandboxedEnvironment":
     return env
 
 
+_UNSEEN = r"[\s\u200b-\u200f\u2060\ufeff]*"
+"""White space, and characters that take no space at all."""
+
+
 def fenced(text: object, tag: str) -> str:
     """Put text from outside between tags, with every look-alike of our tags inside it defused: it cannot end its own fence."""
-    tags = rf"(?:question|reference|answer|{re.escape(tag)})[\w-]*"
-    defused = re.sub(rf"<(?=\s*/?\s*{tags}\s*>)", "‹", str(text), flags=re.IGNORECASE)
+    tags = rf"(?:question|reference|answer_?\d*|{re.escape(tag)})(?![A-Za-z])"
+    defused = re.sub(rf"<(?={_UNSEEN}/?{_UNSEEN}{tags})", "‹", str(text), flags=re.IGNORECASE)
     return f"<{tag}>\n{defused}\n</{tag}>"

@@ -34,7 +34,14 @@ def load_recipe(path: Path, changes: Sequence[str] = ()) -> Anything:
 
 def check_recipe(raw: Anything) -> Recipe:
     """A recipe whose every part was checked, the plug-ins' own settings included. Raises RecipeError with one sentence."""
-    recipe = check(Recipe, expand(raw), "")
+    try:
+        return _checked(expand(raw))
+    except RecipeError as error:
+        raise RecipeError(_unexpanded(raw, str(error))) from error
+
+
+def _checked(raw: Anything) -> Recipe:
+    recipe = check(Recipe, raw, "")
     recipe.what()
     _check_one_place_each(recipe)
     plugin_settings("strategies", recipe.pair, "strategy", "pair", PluginSettings)
@@ -66,6 +73,14 @@ def expand(value: Any) -> Any:
     if isinstance(value, list):
         return [expand(v) for v in value]
     return re.sub(r"\$\{(\w+)\}", _variable, value) if isinstance(value, str) else value
+
+
+def _unexpanded(raw: Any, sentence: str) -> str:
+    """The sentence with the environment's values named instead of shown: one of them may be a secret."""
+    for name in re.findall(r"\$\{(\w+)\}", str(raw)):
+        if value := os.environ.get(name):
+            sentence = sentence.replace(value, f"${{{name}}}")
+    return sentence
 
 
 def _variable(match: re.Match[str]) -> str:
@@ -107,7 +122,13 @@ def _steps(raw: Any, path: str) -> list[str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without dates: a revision such as 2026-01-31 is a text."""
+    """YAML without dates, since a revision such as 2026-01-31 is a text; and without keys that stand there twice."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.MarkedYAMLError(problem=f"the key '{twice[0]}' stands there twice", problem_mark=node.start_mark)
+        super().flatten_mapping(node)
 
 
 _Loader.yaml_implicit_resolvers = {

@@ -126,7 +126,7 @@ def explained(path: Path) -> Iterator[None]:
             errno.ENOSPC: "the disk is full; make room and run the same command again",
             errno.EDQUOT: "your disk quota is used up; make room and run the same command again",
             errno.EROFS: "the file system is read-only; give another folder with --run",
-            errno.EACCES: "you may not write there; give another folder with --run",
+            errno.EACCES: "you may not read or write there; give it to yourself, or another folder with --run",
             errno.EPERM: "you may not write there; give another folder with --run",
             errno.ENOTDIR: "it is a file and not a folder; give another folder with --run",
             errno.EEXIST: "it is a file and not a folder; give another folder with --run",

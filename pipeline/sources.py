@@ -3,9 +3,11 @@
 A row is a dict with the place it stands at, so that every complaint can name the file and the line.
 """
 
+import codecs
 import csv
 import glob
 import hashlib
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -126,9 +128,15 @@ def _files(path: str) -> list[Path]:
         if not found:
             raise InputError(f"no file fits the pattern {path}; mend the path in the recipe")
         return found
-    if not place.is_dir() and (place.suffix.lower() in _READERS or path.startswith((".", "/", "~"))):
+    if not place.is_dir() and (place.suffix.lower() in (*_READERS, *_OTHER_FILES) or not _HUB_NAME.fullmatch(path)):
         raise InputError(f"no file at {path}; mend the path in the recipe (it is read from the folder you stand in)")
     return []
+
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+_OTHER_FILES = (".json", ".txt", ".tsv", ".xlsx", ".gz", ".zst", ".zip", ".yaml", ".yml", ".md", ".arrow")
+"""Endings by which a name that is not there is a missing file, and not a dataset's name on the hub."""
 
 
 def _place(path: str) -> Path:
@@ -145,6 +153,8 @@ def _folder_files(path: str) -> list[Path]:
 def _jsonl(file: Path) -> Iterator[tuple[str, Values]]:
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
             if not line.strip():
                 continue
             place = f"{file.name} line {number}"

@@ -40,8 +40,8 @@ def ask_judge(inputs: StepInput) -> Any:
 def build(url: str, prompts: Path, batch: int) -> Pipeline:
     with Pipeline(name="overhead") as pipeline:
         load = LoadDataFromDicts(data=[{"instruction": text} for text in read_prompts(prompts)], batch_size=batch)
-        strong, weak = (task(name, name, url, batch, output_mappings={"generation": name}) for name in ("strong", "weak"))
-        group = GroupColumns(columns=["strong", "weak"], output_columns=["answers"], input_batch_size=batch)
+        strong, weak = (task(name, name, url, batch) for name in ("strong", "weak"))
+        group = GroupColumns(columns=["generation"], output_columns=["answers"], input_batch_size=batch)
         render = ask_judge(name="render", input_batch_size=batch)
         judges = [
             task(f"judge_{o}", "judge", url, batch, input_mappings={"instruction": o}, output_mappings={"generation": f"verdict_{o}"})

@@ -14,9 +14,6 @@ import yaml
 
 Figures = dict[str, Any]
 
-CONCURRENCY = {"strong": 32, "weak": 32, "judge": 64}
-"""Requests in flight by model: 64 while answers are generated, and 64 while they are judged."""
-
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
@@ -60,10 +57,13 @@ def write_recipe(
     prompts: Path,
     *,
     judged: bool = True,
-    concurrency: Mapping[str, int] = CONCURRENCY,
+    concurrency: Mapping[str, int],
     **run: object,
 ) -> Path:
-    """A strong and a weak model and, if `judged`, a pairwise judge in both orders: four requests a prompt, or two."""
+    """A strong and a weak model and, if `judged`, a pairwise judge in both orders: four requests a prompt, or two.
+
+    `concurrency` is by model. `run` is the recipe's group of that name.
+    """
     raw: Figures = {
         "name": "bench",
         "prompts": {"path": str(prompts)},

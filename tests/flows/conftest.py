@@ -1,4 +1,4 @@
-"""One Prefect server for all tests of the flows; what a user's own build starts anew each time."""
+"""One Prefect server for all tests of the flows; with its services, which schedules need."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.harness.stub_server import StubServer, stub_server
 @pytest.fixture(scope="session")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
-    with prefect_api():
+    with prefect_api(schedules=True):
         yield
     del os.environ["PREFECT_HOME"]
 

@@ -206,3 +206,30 @@ def test_the_shipped_recipe_runs_without_any_server_named(tmp_path, monkeypatch)
     assert ended.code == 0, ended.err
     assert ended.err == ""
     assert ended.json["pairs"]["rows"] == 32
+
+
+def test_a_refreshed_dataset_is_loaded_anew_and_not_from_the_cache_of_datasets(tmp_path):
+    """`datasets` 5.2 files a local folder under its last name: another run's `dataset`, or last night's, would come back."""
+    from datasets import load_dataset
+
+    recipe = write_recipe(tmp_path)
+    pairsmith("build", recipe)
+    first = load_dataset(str(tmp_path / "run" / "dataset"), cache_dir=str(tmp_path / "hf"))
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text(prompts.read_text() + json.dumps({"prompt": "added later"}) + "\n")
+    pairsmith("build", recipe)
+    second = load_dataset(str(tmp_path / "run" / "dataset"), cache_dir=str(tmp_path / "hf"))
+    assert sum(map(len, second.values())) == sum(map(len, first.values())) + 1
+
+
+def test_train_and_test_share_no_prompt_and_no_near_copy(tmp_path):
+    from datasets import load_dataset
+
+    texts = [f"Question {i % 60}{'?' if i < 60 else ' !'}" for i in range(120)]
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt": t}) + "\n" for t in texts))
+    pairsmith("build", write_recipe(tmp_path), "--set", "split.test=0.3")
+    split = load_dataset(str(tmp_path / "run" / "dataset"), cache_dir=str(tmp_path / "hf"))
+    sides = {name: {r["prompt"][0]["content"].rstrip("?! ") for r in rows} for name, rows in split.items()}
+    assert sides["train"]
+    assert sides["test"]
+    assert not sides["train"] & sides["test"]

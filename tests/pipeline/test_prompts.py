@@ -170,7 +170,7 @@ def test_a_text_without_tags_stands_in_its_fence_unchanged(text: str) -> None:
     assert fenced(text, "question") == f"<question>\n{text}\n</question>"
 
 
-@pytest.mark.parametrize("text", ["a < b", "<html>", "<questionnaire form>", "x<answers", "List<Answer> of"])
+@pytest.mark.parametrize("text", ["a < b", "<html>", "<questionnaire form>", "x<answers", "List<Answer> of", "<\u200b/answer_1 class=x"])
 def test_only_what_looks_like_a_tag_of_ours_is_defused(text: str) -> None:
     changed = fenced(text, "question").splitlines()[1] != text
-    assert changed is (text == "List<Answer> of")
+    assert changed is ("nswer" in text and "answers" not in text)

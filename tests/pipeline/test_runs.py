@@ -232,7 +232,7 @@ SAID = {
     errno.ENOSPC: ("the disk is full", "make room"),
     errno.EDQUOT: ("your disk quota is used up", "make room"),
     errno.EROFS: ("the file system is read-only", "give another folder with --run"),
-    errno.EACCES: ("you may not write there", "give another folder with --run"),
+    errno.EACCES: ("you may not read or write there", "give it to yourself, or another folder with --run"),
     errno.EPERM: ("you may not write there", "give another folder with --run"),
     errno.ENOTDIR: ("it is a file and not a folder", "give another folder with --run"),
     errno.EEXIST: ("it is a file and not a folder", "give another folder with --run"),

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from datetime import date
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -139,9 +138,10 @@ def test_a_gate_may_be_named_without_settings_or_switched_off(given: object, sta
 
 
 def test_a_date_is_a_revision(tmp_path: Path) -> None:
-    # YAML reads 2026-01-31 as a date; the documentation of `revision` says that it may be one.
-    raw = recipe(models={"m": {"engine": "scripted", "revision": date(2026, 1, 31)}})
-    assert check_recipe(raw).model("m").revision == "2026-01-31"
+    # YAML has dates of its own; the documentation of `revision` says that it may be one.
+    text = "name: n\nprompts: {path: p}\nmodels: {m: {engine: scripted, revision: 2026-01-31}}\npair: {strategy: all_pairs}"
+    assert check_recipe(load(tmp_path, text)).model("m").revision == "2026-01-31"
+    assert check_recipe(load(tmp_path, text, "models.m.revision=2026-02-01")).model("m").revision == "2026-02-01"
 
 
 def test_every_field_of_a_recipe_is_explained() -> None:

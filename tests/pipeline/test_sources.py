@@ -244,8 +244,8 @@ BAD_FILES: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "too many fields": ("t.csv", b"prompt,id\na,1,2\n", ("t.csv line 2", "number of fields", "2", "mend the line")),
     "open quote": ("t.csv", b'prompt,id\n"a,1\n', ("t.csv", "not a CSV file", "mend it")),
     "latin-1 CSV": ("t.csv", "prompt\ncafé\n".encode("latin-1"), ("t.csv", "UTF-8", "mend it")),
-    "no Parquet": ("t.parquet", GARBAGE, ("t.parquet", "not a Parquet file", "write the file again")),
-    "empty Parquet": ("t.parquet", b"", ("t.parquet", "not a Parquet file", "write the file again")),
+    "no Parquet": ("t.parquet", GARBAGE, ("t.parquet", "not a Parquet file", "mend the path")),
+    "empty Parquet": ("t.parquet", b"", ("t.parquet", "not a Parquet file", "mend the path")),
     "unknown type": ("t.xlsx", b"PK", ("t.xlsx", "'.xlsx'", ".csv", ".jsonl", ".parquet", "wanted")),
 }
 
