@@ -5,6 +5,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
 
+import pyarrow as pa
 import pytest
 import typer
 
@@ -154,3 +155,12 @@ def test_only_absolute_paths_count(place: str) -> None:
     others = [f"a/{place}/b", f"https://host/{place}/x", f"https://{place}/x", f"${{HOME}}/{place}/x", f"/{place}ing/x", f"../{place}/x"]
     assert [text for text in own if not OWN_PATHS.search(text.encode())] == []
     assert [text for text in others if OWN_PATHS.search(text.encode())] == []
+
+
+def test_the_plug_in_that_contributing_shows_works() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    source = text.split("```python\n")[1].split("```")[0]
+    gate: dict[str, object] = {"__name__": "shown"}
+    exec(compile(source, "CONTRIBUTING.md", "exec"), gate)
+    pairs = pa.table({"chosen": ["I'm sorry, but no.", "Canberra."], "rejected": ["a", "b"]})
+    assert gate["check"](pairs, gate["Settings"]()).to_pylist() == ["refusal", None]  # type: ignore[operator]
