@@ -45,9 +45,12 @@ def _watch(progress: Progress, run: Path, ended: Event) -> None:
         if session is None or not session.prompts:
             continue
         for stage, (expected, usage) in _work(session).items():
-            if stage not in bars:
+            came = usage.requests + usage.cached
+            if not came:
+                continue
+            if stage not in bars:  # a bar's clock starts with its first reply
                 bars[stage] = progress.add_task(stage, total=expected, note="")
-            progress.update(bars[stage], total=expected, completed=usage.requests + usage.cached, note=_note(progress, bars[stage], usage))
+            progress.update(bars[stage], total=expected, completed=came, note=_note(progress, bars[stage], usage))
 
 
 def _work(session: Session) -> dict[str, tuple[int, Usage]]:
@@ -72,7 +75,8 @@ def _meetings(session: Session) -> int:
 
 
 def _note(progress: Progress, bar: TaskID, usage: Usage) -> str:
-    elapsed = next(t for t in progress.tasks if t.id == bar).elapsed
+    task = next(t for t in progress.tasks if t.id == bar)
+    elapsed = task.finished_time or task.elapsed
     rate = f"{usage.requests / elapsed:.0f}/s" if elapsed else ""
     cached = f"{usage.cached:,} from cache" if usage.cached else ""
     failed = f"{usage.failed:,} failed" if usage.failed else ""

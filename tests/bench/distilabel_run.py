@@ -38,8 +38,9 @@ def ask_judge(inputs: StepInput) -> Any:
 
 
 def build(url: str, prompts: Path, batch: int) -> Pipeline:
+    rows = [{"instruction": text} for text in read_prompts(prompts)]
     with Pipeline(name="overhead") as pipeline:
-        load = LoadDataFromDicts(data=[{"instruction": text} for text in read_prompts(prompts)], batch_size=batch)
+        load = LoadDataFromDicts(data=rows, batch_size=len(rows))
         strong, weak = (task(name, name, url, batch) for name in ("strong", "weak"))
         group = GroupColumns(columns=["generation"], output_columns=["answers"], input_batch_size=batch)
         render = ask_judge(name="render", input_batch_size=batch)
