@@ -1,5 +1,9 @@
 """The end of a run on a terminal: counts, what was dropped and why, and where to go from here."""
 
+import shutil
+import sys
+from pathlib import Path
+
 from rich.console import Console
 from rich.table import Table
 
@@ -47,8 +51,18 @@ def print_samples(console: Console, run: Run, samples: int) -> None:
 def print_next(console: Console, run: Run, rows: int) -> None:
     console.print()
     if rows:
-        console.print(f"Dataset   {run.dataset}", highlight=False)
-    console.print(f"Dropped   pairsmith inspect {run.path} --dropped all", highlight=False)
+        console.print(f"Dataset   {_near(run.dataset)}", highlight=False)
+    console.print(f"Dropped   {_command()} inspect {_near(run.path)} --dropped all", highlight=False)
+
+
+def _near(path: Path) -> Path:
+    """A path as one would type it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _command() -> str:
+    """The command as one would type it here: it is not on everybody's PATH."""
+    return "pairsmith" if shutil.which("pairsmith") else str(_near(Path(sys.argv[0]).absolute()))
 
 
 def _splits(pairs: Anything) -> str:
