@@ -30,8 +30,8 @@ demo: $(READY)  ## Build a first dataset, from our own prompts and recorded answ
 test: $(READY) lint  ## Set everything up, check style and types, run every test
 	$(BIN)/python -m pytest tests
 
-quick: $(READY)  ## The tests that need no server, in under 30 seconds
-	$(BIN)/python -m pytest tests -m 'not server' -x
+quick: $(READY)  ## The tests that need no server and no torch, in under 30 seconds
+	$(BIN)/python -m pytest tests -x -m 'not server' --ignore=tests/train --ignore-glob='*/test_transformers.py'
 
 lint: $(READY)  ## Style and types
 	$(BIN)/ruff check .

@@ -16,10 +16,10 @@ def serve_command(recipe: str, changes: Sequence[str], folder: str | None, cron:
     """Serve until interrupted. A run that is late because the last one still works is skipped, not queued."""
     raw = read_recipe(recipe, list(changes))
     run = run_of(raw, folder)
+    schedule = _schedule(cron, timezone)
     with prefect_api(schedules=True), quiet_prefect(verbose=True):
         from flows.build import build_in_lanes
 
-        schedule = _schedule(cron, timezone)
         checked = check_recipe(raw)
         Console(stderr=True).print(f"Serving {checked.name} at '{cron}' into {run.path}; Ctrl-C ends it", highlight=False, soft_wrap=True)
         build_in_lanes(raw).serve(

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import ROOT
+from pipeline.model import make_engine
 from pipeline.recipe import check_recipe, load_recipe
 from pipeline.runs import Run
-from pipeline.settings import Anything
+from pipeline.settings import Anything, judge_model
 
 
 def read_recipe(path: str, changes: Sequence[str]) -> Anything:
@@ -15,7 +16,11 @@ def read_recipe(path: str, changes: Sequence[str]) -> Anything:
     if not place.exists() and (ROOT / path).exists():
         place = ROOT / path
     raw = load_recipe(place, changes)
-    check_recipe(raw)
+    recipe = check_recipe(raw)
+    for name in recipe.models:
+        make_engine(name, recipe.model(name))
+    if recipe.judge and isinstance(recipe.judge.get("model"), dict):
+        make_engine("judge", judge_model(recipe.judge))
     return raw
 
 

@@ -28,7 +28,7 @@ class Model:
         self.name = name
         self.settings = settings
         self.called = settings.model or name
-        self.engine: Engine = load_plugin("engines", settings.engine).Engine(name, settings)
+        self.engine = make_engine(name, settings)
         self._cache = cache
         self._budget = budget
         self._in_flight: dict[bytes, asyncio.Future[Reply]] = {}
@@ -124,6 +124,12 @@ class Model:
         if self._started is None:
             self._started = asyncio.ensure_future(self.engine.start())
         await asyncio.shield(self._started)
+
+
+def make_engine(name: str, settings: ModelSettings) -> Engine:
+    """The engine of a model's settings. EngineError where something is missing that can be seen without asking, such as a key."""
+    engine: Engine = load_plugin("engines", settings.engine).Engine(name, settings)
+    return engine
 
 
 async def settle(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

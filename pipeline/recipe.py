@@ -44,10 +44,19 @@ def _checked(raw: Anything) -> Recipe:
     recipe = check(Recipe, raw, "")
     recipe.what()
     _check_one_place_each(recipe)
-    plugin_settings("strategies", recipe.pair, "strategy", "pair", PluginSettings)
+    _check_roles(recipe, plugin_settings("strategies", recipe.pair, "strategy", "pair", PluginSettings))
     for gate, given in recipe.gates.items():
         gate_settings(gate, given)
     return recipe
+
+
+def _check_roles(recipe: Recipe, pair: PluginSettings) -> None:
+    roles = {name: recipe.model(name).role for name in recipe.models}
+    if getattr(pair, "meeting", None) == "strong_weak" and not {"strong", "weak"} <= set(roles.values()):
+        raise RecipeError(
+            f"strategy '{recipe.pair['strategy']}' sets strong answers against weak ones, and the roles found are {roles}; "
+            "give at least one model `role: strong` and one `role: weak`"
+        )
 
 
 def _check_one_place_each(recipe: Recipe) -> None:

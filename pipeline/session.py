@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from pipeline import ROOT
 from pipeline.budget import Budget
 from pipeline.cache import ReplyCache
-from pipeline.errors import Interrupted, RecipeError
+from pipeline.errors import Interrupted
 from pipeline.model import Model
 from pipeline.plugins import load_plugin
 from pipeline.recipe import check_recipe
@@ -46,7 +46,6 @@ class Session:
         self.models = {n: Model(n, self.recipe.model(n), self.cache, self.budget) for n in self.recipe.models}
         self.judge_model: Model | None = None
         self.judge = self._judge()
-        self._check_roles()
         self.prompts = 0
         """Prompts in the shards; 0 until they are collected."""
         self.done: Counter[str] = Counter()
@@ -128,13 +127,6 @@ class Session:
             self.judge_model = Model("judge", judge_model(raw), self.cache, self.budget)
         judge: Judge = kind(settings, self.judge_model)
         return judge
-
-    def _check_roles(self) -> None:
-        if self.pair_settings.meeting == "strong_weak" and not {"strong", "weak"} <= set(self.roles.values()):
-            raise RecipeError(
-                f"strategy '{self.pair_settings.strategy}' sets strong answers against weak ones, and the roles found are "
-                f"{self.roles}; give at least one model `role: strong` and one `role: weak`"
-            )
 
 
 def _cache_file(recipe: Recipe) -> Path:

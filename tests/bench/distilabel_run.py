@@ -7,6 +7,7 @@ batch of a step at once, so BATCH is its concurrency by step; at most that of al
 """
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,11 @@ def ask_judge(inputs: StepInput) -> Any:
     yield inputs
 
 
-def build(url: str, prompts: Path, batch: int) -> Pipeline:
+def build(url: str, prompts: Path, batch: int, cache: str) -> Pipeline:
     rows = [{"instruction": text} for text in read_prompts(prompts)]
-    with Pipeline(name="overhead") as pipeline:
-        load = LoadDataFromDicts(data=rows, batch_size=len(rows))
+    with Pipeline(name="overhead", cache_dir=cache) as pipeline:
+        import os
+        load = LoadDataFromDicts(data=rows, batch_size=int(os.environ.get("LB") or batch))
         strong, weak = (task(name, name, url, batch) for name in ("strong", "weak"))
         group = GroupColumns(columns=["generation"], output_columns=["answers"], input_batch_size=batch)
         render = ask_judge(name="render", input_batch_size=batch)
@@ -54,7 +56,9 @@ def build(url: str, prompts: Path, batch: int) -> Pipeline:
 
 def main() -> None:
     url, prompts, batch = sys.argv[1:]
-    rows = build(url, Path(prompts), int(batch)).run(use_cache=False)
+    # Even with use_cache=False, a batch size of an earlier run with this cache would be taken for ours.
+    with tempfile.TemporaryDirectory() as cache:
+        rows = build(url, Path(prompts), int(batch), cache).run(use_cache=False)
     print({name: len(split["train"]) for name, split in rows.items()})
 
 
