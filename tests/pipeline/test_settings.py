@@ -24,7 +24,7 @@ def recipe(**changes: Any) -> Anything:
     base: Anything = {
         "name": "demo",
         "prompts": {"path": "prompts.jsonl"},
-        "models": {"m": {"engine": "scripted"}},
+        "models": {"m": {"engine": "scripted", "role": "strong"}, "w": {"engine": "scripted", "role": "weak"}},
         "pair": {"strategy": "all_pairs"},
     }
     return {**base, **changes}
