@@ -4,6 +4,7 @@ Prefect can start a temporary server by itself; that one outlives a `kill -9` of
 it ends (3.8.8). Ours dies with its parent, writes to a log file, and refuses whoever does not have its key.
 """
 
+import base64
 import ctypes
 import os
 import secrets
@@ -93,9 +94,17 @@ def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _check(url: str) -> None:
+    import httpx
+
+    key, login = os.environ.get("PREFECT_API_KEY"), os.environ.get("PREFECT_API_AUTH_STRING", "").encode()
+    given = f"Bearer {key}" if key else f"Basic {base64.b64encode(login).decode()}"
     if not _answers(url):
         raise ServerError(
             f"no Prefect server answers at PREFECT_API_URL={url}; start it with `prefect server start`, or unset the variable"
+        )
+    if httpx.get(f"{url}/admin/version", timeout=30, headers={"Authorization": given}).status_code in (401, 403):
+        raise ServerError(
+            f"the Prefect server at {url} refuses your key; set PREFECT_API_AUTH_STRING (user:password) or PREFECT_API_KEY as its owner says"
         )
 
 

@@ -109,12 +109,13 @@ def repeat_and_add(bench: Bench) -> Figures:
 
 
 def kill_while_asking(bench: Bench, kills: int) -> None:
-    """Kill one run again and again, each time when a share of all replies, drawn by chance, is there."""
-    marks = sorted(bench.rng.randrange(1, 4 * bench.prompts) for _ in range(kills))
-    for mark in marks:
-        pause = bench.rng.uniform(0, 0.15)
-        if not kill(bench, "asked", lambda mark=mark: bench.server.stats()["distinct"] >= mark, pause):
-            say("  it had ended before")
+    """Kill one run again and again, each time after it sent a number of requests drawn by chance: all kills share the work."""
+    for left in range(kills, 0, -1):
+        before = bench.server.stats()["requests"]
+        undone = 4 * bench.prompts - count(bench.cache("killed"))
+        mark = before + bench.rng.randint(1, max(1, 2 * undone // (left + 1)))
+        if not kill(bench, "asked", lambda mark=mark: bench.server.stats()["requests"] >= mark, bench.rng.uniform(0, 0.03)):
+            say("it had ended before")
             return
 
 

@@ -89,6 +89,12 @@ def test_a_prefect_server_that_does_not_answer(tmp_path):
 
 @server
 @pytest.mark.server
+def test_a_prefect_server_that_refuses_the_key(tmp_path):
+    refused(pairsmith("build", write_recipe(tmp_path), PREFECT_API_AUTH_STRING="a:wrong"), "refuses your key", "PREFECT_API_AUTH_STRING")
+
+
+@server
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
