@@ -103,9 +103,7 @@ def _check(url: str) -> None:
             f"no Prefect server answers at PREFECT_API_URL={url}; start it with `prefect server start`, or unset the variable"
         )
     if httpx.get(f"{url}/admin/version", timeout=30, headers={"Authorization": given}).status_code in (401, 403):
-        raise ServerError(
-            f"the Prefect server at {url} refuses your key; set PREFECT_API_AUTH_STRING (user:password) or PREFECT_API_KEY as its owner says"
-        )
+        raise ServerError(f"the Prefect server at {url} refuses your key; set PREFECT_API_AUTH_STRING (user:password) or PREFECT_API_KEY")
 
 
 def _answers(url: str) -> bool:
