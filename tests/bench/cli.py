@@ -25,7 +25,7 @@ def seconds_to_help() -> float:
 
 def slowest_imports(count: int) -> list[str]:
     """Lines of `python -X importtime`, the largest time of a module's own first."""
-    command = [sys.executable, "-X", "importtime", PAIRSMITH, "--help"]
+    command = [sys.executable, "-X", "importtime", str(PAIRSMITH), "--help"]
     output = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True).stderr
     lines = [line.removeprefix("import time:") for line in output.splitlines() if line.startswith("import time:")]
     timed = [line for line in lines if line.split("|")[0].strip().isdigit()]

@@ -18,9 +18,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from pipeline import ROOT
 from tests.bench.measure import Figures, arguments, folder_of_its_own, hand_over, say
@@ -50,14 +52,14 @@ def recipe() -> Figures:
     return {"name": "local", "prompts": {"path": "none.jsonl"}, "models": {"one": model}, "pair": {"strategy": "best_worst"}}
 
 
-def vocabulary() -> np.ndarray:
+def vocabulary() -> NDArray[np.str_]:
     """5,000 words of three to eight letters, which compress about as well as prose."""
     rng = np.random.default_rng(5)
     letters = np.array(list("abcdefghijklmnoprstuvwy"))
     return np.array(["".join(rng.choice(letters, rng.integers(3, 9))) for _ in range(5_000)])
 
 
-def prompt_columns(ids: list[str]) -> dict[str, object]:
+def prompt_columns(ids: list[str]) -> dict[str, Any]:
     return {
         "id": ids,
         "messages": [[{"role": "user", "content": f"Question {i}: what ought one to know about it before a first try?"}] for i in ids],
@@ -67,7 +69,7 @@ def prompt_columns(ids: list[str]) -> dict[str, object]:
     }
 
 
-def answer_columns(ids: list[str], words: np.ndarray, rng: np.random.Generator) -> dict[str, object]:
+def answer_columns(ids: list[str], words: NDArray[np.str_], rng: np.random.Generator) -> dict[str, Any]:
     """Sixteen words, an end that makes each text distinct, and a score from 0.0 to 10.0."""
     size = len(ids) * ANSWERS
     drawn = words[rng.integers(0, len(words), (size, 16))].tolist()
@@ -84,14 +86,14 @@ def answer_columns(ids: list[str], words: np.ndarray, rng: np.random.Generator) 
     }
 
 
-def columns(kind: type, given: dict[str, object]) -> "object":
+def columns(kind: type, given: dict[str, Any]) -> Any:
     """A table of a kind; columns that are not given are null."""
     import pyarrow as pa
 
     from pipeline.tables import SCHEMAS
 
     schema = SCHEMAS[kind]
-    rows = len(given["id"])  # type: ignore[arg-type]
+    rows = len(given["id"])
     return pa.table([pa.array(given[f.name], f.type) if f.name in given else pa.nulls(rows, f.type) for f in schema], schema=schema)
 
 
@@ -123,7 +125,7 @@ def rows(run: Path, table: str) -> int:
 
 def in_a_process(step: str, run: Path, prompts: int) -> Figures:
     """Run a step in a process of its own. This one stays small: a child's peak begins with what its parent holds."""
-    command = [sys.executable, "-m", "tests.bench.local", "--step", step, "--run", run, "--prompts", str(prompts)]
+    command = [sys.executable, "-m", "tests.bench.local", "--step", step, "--run", str(run), "--prompts", str(prompts)]
     output = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE).stdout
     figures: Figures = orjson.loads(output.splitlines()[-1])
     say(f"{step} {prompts:,} prompts: {figures}")

@@ -136,7 +136,10 @@ def install_distilabel() -> Path:
     python = place / "bin" / "python"
     if not (place / "whole").exists():
         say(f"installing distilabel into {place.name}: some minutes")
-        for command in ([sys.executable, "-m", "venv", "--clear", place], [python, "-m", "pip", "install", "--quiet", *DISTILABEL]):
+        for command in (
+            [sys.executable, "-m", "venv", "--clear", str(place)],
+            [str(python), "-m", "pip", "install", "--quiet", *DISTILABEL],
+        ):
             subprocess.run(command, check=True, capture_output=True, text=True)
         (place / "whole").touch()
     return python
@@ -144,7 +147,7 @@ def install_distilabel() -> Path:
 
 def run_distilabel(python: Path, server: StubServer, table: Path, batch: int) -> Figures:
     server.reset()
-    command = [python, "-m", "tests.bench.distilabel_run", server.url, table, str(batch)]
+    command = [str(python), "-m", "tests.bench.distilabel_run", server.url, str(table), str(batch)]
     # At its usual level it writes a line for every request, which costs it a third of its time.
     environment = {**os.environ, "DISTILABEL_LOG_LEVEL": "WARNING"}
     subprocess.run(command, cwd=ROOT, env=environment, check=True, stdout=sys.stderr, stderr=subprocess.DEVNULL)

@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -69,20 +70,26 @@ class Bench:
     def cache(self, name: str) -> Path:
         return self.folder / f"{name}.sqlite"
 
+    @property
+    def asked(self) -> int:
+        """Requests until now."""
+        return int(self.server.stats()["requests"])
+
     def run(self, name: str, folder: str) -> int:
         """Build to the end; the number of requests that this took."""
-        before = self.server.stats()["requests"]
+        before = self.asked
         with self.started(name, folder) as process:
             process.wait()
         assert process.returncode == 0, (self.folder / "log").read_text()[-2000:]
         output = (self.folder / "summary").read_bytes()
-        asked = int(self.server.stats()["requests"]) - before
+        asked = self.asked - before
         say(f"{folder}: {asked} requests, {orjson.loads(output)['pairs']['rows']} pairs")
         return asked
 
     @contextmanager
     def started(self, name: str, folder: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-        command = [Path(sys.executable).with_name("pairsmith"), "build", self.recipe(name), "--json", "--run", self.folder / folder]
+        pairsmith = Path(sys.executable).with_name("pairsmith")
+        command = [str(pairsmith), "build", str(self.recipe(name)), "--json", "--run", str(self.folder / folder)]
         with (self.folder / "log").open("ab") as log, (self.folder / "summary").open("wb") as output:
             process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=log, env={**os.environ, **environment})
         try:
@@ -111,12 +118,16 @@ def repeat_and_add(bench: Bench) -> Figures:
 def kill_while_asking(bench: Bench, kills: int) -> None:
     """Kill one run again and again, each time after it sent a number of requests drawn by chance: all kills share the work."""
     for left in range(kills, 0, -1):
-        before = bench.server.stats()["requests"]
+        before = bench.asked
         undone = 4 * bench.prompts - count(bench.cache("killed"))
         mark = before + bench.rng.randint(1, max(1, 2 * undone // (left + 1)))
-        if not kill(bench, "asked", lambda mark=mark: bench.server.stats()["requests"] >= mark, bench.rng.uniform(0, 0.03)):
+        if not kill(bench, "asked", partial(has_asked, bench, mark), bench.rng.uniform(0, 0.03)):
             say("it had ended before")
             return
+
+
+def has_asked(bench: Bench, mark: int) -> bool:
+    return bench.asked >= mark
 
 
 def kill_while_writing(bench: Bench, kills: int) -> None:
@@ -134,7 +145,7 @@ def kill_while_writing(bench: Bench, kills: int) -> None:
 def kill(bench: Bench, folder: str, ready: Callable[[], bool], pause: float, **environment: str) -> bool:
     """Start a build, kill it `pause` seconds after it is `ready`, and count what that lost. False where it ended before."""
     stored = count(bench.cache("killed"))
-    asked = bench.server.stats()["requests"]
+    asked = bench.asked
     with bench.started("killed", folder, **environment) as process:
         while process.poll() is None and not ready():
             time.sleep(LOOK_SECONDS)
@@ -146,13 +157,14 @@ def kill(bench: Bench, folder: str, ready: Callable[[], bool], pause: float, **e
         process.wait()
     while bench.server.stats()["in_flight"]:
         time.sleep(LOOK_SECONDS)
-    lost = (bench.server.stats()["requests"] - asked) - (count(bench.cache("killed")) - stored)
+    lost = (bench.asked - asked) - (count(bench.cache("killed")) - stored)
     bench.lost.append(lost)
     until = time.monotonic() + GRACE_SECONDS
     while (left := {pid for pid in children if runs(pid)}) and time.monotonic() < until:
         time.sleep(0.1)
     bench.left |= left
-    say(f"kill {len(bench.lost)} in {folder}: {lost} replies lost, {len(children)} child processes, {len(left)} left")
+    tables = len(list((bench.folder / folder).rglob("*.parquet")))
+    say(f"kill {len(bench.lost)} in {folder}: {lost} replies lost, {tables} tables, {len(children)} child processes, {len(left)} left")
     return True
 
 
