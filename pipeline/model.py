@@ -138,11 +138,17 @@ def make_engine(name: str, settings: ModelSettings) -> Engine:
 async def settle(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Await everything, then raise the first error: before a run stops, what is in flight arrives and is stored."""
     tasks: list[asyncio.Task[T]] = []
-    for number, coroutine in enumerate(work, 1):
-        tasks.append(asyncio.create_task(coroutine))
-        if number % _AT_ONCE == 0:
-            await asyncio.sleep(0)
-    came = await asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        for number, coroutine in enumerate(work, 1):
+            tasks.append(asyncio.create_task(coroutine))
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        came = await asyncio.gather(*tasks, return_exceptions=True)
+    except asyncio.CancelledError:
+        # Cancelled between two beginnings, nobody else would cancel what has begun.
+        for task in tasks:
+            task.cancel()
+        raise
     for result in came:
         if isinstance(result, BaseException):
             raise result

@@ -5,6 +5,8 @@ one client and one limit per model. Stages are called from any thread.
 """
 
 import asyncio
+import gc
+import sys
 from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
@@ -52,6 +54,7 @@ class Session:
         """Shards that are through, by stage."""
         self._waiting: set[Future[Any]] = set()
         self._interrupted = False
+        _favour_replies()
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="pairsmith-network", daemon=True)
         self._thread.start()
@@ -127,6 +130,18 @@ class Session:
             self.judge_model = Model("judge", judge_model(raw), self.cache, self.budget)
         judge: Judge = kind(settings, self.judge_model)
         return judge
+
+
+def _favour_replies() -> None:
+    """Let a reply wait for as little as possible, once a process: that is worth a twentieth of what a server can give.
+
+    A full garbage collection over all that Prefect imports takes 0.1 s, in which no request is sent. Frozen, it is left
+    out. And a thread that works on tables gives way after 0.5 ms instead of 5.
+    """
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
+        sys.setswitchinterval(0.0005)
 
 
 def _cache_file(recipe: Recipe) -> Path:
