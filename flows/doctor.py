@@ -59,7 +59,7 @@ def _installation() -> Iterator[Finding]:
         except PackageNotFoundError:
             yield "note", name, "not installed (an extra)"
             continue
-        if wanted and found != wanted:
+        if wanted and found.split("+")[0] != wanted:
             yield "note", name, f"{found}, while constraints.txt says {wanted}"
 
 

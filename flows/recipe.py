@@ -7,7 +7,7 @@ from pipeline import ROOT
 from pipeline.model import make_engine
 from pipeline.recipe import check_recipe, load_recipe
 from pipeline.runs import Run
-from pipeline.settings import Anything, judge_model
+from pipeline.settings import JUDGE, Anything, judge_model
 
 
 def read_recipe(path: str, changes: Sequence[str]) -> Anything:
@@ -20,7 +20,7 @@ def read_recipe(path: str, changes: Sequence[str]) -> Anything:
     for name in recipe.models:
         make_engine(name, recipe.model(name))
     if recipe.judge and isinstance(recipe.judge.get("model"), dict):
-        make_engine("judge", judge_model(recipe.judge))
+        make_engine(JUDGE, judge_model(recipe.judge))
     return raw
 
 

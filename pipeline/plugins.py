@@ -1,6 +1,7 @@
 """One file is one plug-in, and the file's name is its name in a recipe.
 
-A room is a package of `pipeline` whose `__init__` states the contract; every other file in it is a plug-in.
+A room is a package of `pipeline` whose `__init__` states the contract; every other file in it is a plug-in, unless
+its name begins with an underscore.
 """
 
 from functools import cache

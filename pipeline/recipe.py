@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from pipeline.errors import RecipeError
-from pipeline.settings import Anything, PluginSettings, Recipe, check, gate_settings, judge_model, plugin_settings
+from pipeline.settings import JUDGE, Anything, PluginSettings, Recipe, check, gate_settings, judge_model, plugin_settings
 
 
 def load_recipe(path: Path, changes: Sequence[str] = ()) -> Anything:
@@ -64,7 +64,7 @@ def _check_one_place_each(recipe: Recipe) -> None:
     places: dict[tuple[str, str | None], tuple[str, str]] = {}
     asked = [(n, recipe.model(n)) for n in recipe.models]
     if recipe.judge and isinstance(recipe.judge.get("model"), dict):
-        asked.append(("judge", judge_model(recipe.judge)))
+        asked.append((JUDGE, judge_model(recipe.judge)))
     for name, settings in asked:
         url = getattr(settings, "url", None)
         first, place = places.setdefault((settings.model or name, settings.revision), (name, url or ""))

@@ -23,7 +23,7 @@ from pipeline.model import Model
 from pipeline.plugins import load_plugin
 from pipeline.recipe import check_recipe
 from pipeline.runs import Run
-from pipeline.settings import PluginSettings, Recipe, judge_model, plugin_settings
+from pipeline.settings import JUDGE, PluginSettings, Recipe, judge_model, plugin_settings
 from pipeline.strategies import StrategySettings
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Session:
         settings = plugin_settings("judges", raw, "kind", "judge", PluginSettings)
         kind = load_plugin("judges", raw["kind"]).Judge
         if kind.asks_model:
-            self.judge_model = Model("judge", judge_model(raw), self.cache, self.budget)
+            self.judge_model = Model(JUDGE, judge_model(raw), self.cache, self.budget)
         judge: Judge = kind(settings, self.judge_model)
         return judge
 

@@ -6,7 +6,7 @@ there make the same tables, so a run folder accepts either.
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
@@ -155,6 +155,15 @@ class RunSettings(Closed):
     """Shards that are worked on at once."""
 
 
+JUDGE = "judge"
+"""The name under which the judge's model is asked and counted."""
+
+
+def place_of(model: str) -> str:
+    """Where a model's settings stand in the recipe."""
+    return "judge.model" if model == JUDGE else f"models.{model}"
+
+
 class Recipe(Closed):
     """What a user asks for: prompts, models, who judges, what pairs, what is kept."""
 
@@ -184,6 +193,8 @@ class Recipe(Closed):
     @model_validator(mode="after")
     def _two_sides_have_two_names(self) -> "Recipe":
         for name in self.models:
+            if name == JUDGE:
+                raise ValueError(f"the model name '{JUDGE}' is the judge's own; give this model another")
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,120}", name):
                 raise ValueError(f"model name '{name}' may hold letters, digits and . _ : / - only")
         return self
@@ -268,14 +279,9 @@ def _fields_at(kind: type[BaseModel], above: Sequence[str | int]) -> Mapping[str
 
 
 def _what(settings: BaseModel) -> Anything:
-    return dict(_what_fields(settings))
-
-
-def _what_fields(settings: BaseModel) -> Iterator[tuple[str, Any]]:
-    for key, field in type(settings).model_fields.items():
-        if How not in field.metadata:
-            value = getattr(settings, key)
-            yield key, _what(value) if isinstance(value, BaseModel) else value
+    fields = type(settings).model_fields.items()
+    values = {key: getattr(settings, key) for key, field in fields if How not in field.metadata}
+    return {key: _what(value) if isinstance(value, BaseModel) else value for key, value in values.items()}
 
 
 def gate_settings(gate: str, given: Any) -> PluginSettings | None:

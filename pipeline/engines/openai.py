@@ -17,7 +17,7 @@ from pydantic import Field, field_validator
 
 from pipeline.errors import EngineError, RequestFailed
 from pipeline.records import Reply, Request
-from pipeline.settings import How, ModelSettings
+from pipeline.settings import How, ModelSettings, place_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -176,14 +176,14 @@ class Engine:
 
     def _key_sentence(self, status: int, detail: str) -> str:
         variable = _key_variable(self.settings)
-        how = f"set {variable} to a valid key" if variable else f"name the key's variable in models.{self.name}.api_key_env"
+        how = f"set {variable} to a valid key" if variable else f"name the key's variable in {place_of(self.name)}.api_key_env"
         return f"{self.settings.url} refused the API key of model '{self.name}' (HTTP {status} {detail}); {how}"
 
     def _unknown_sentence(self, detail: str) -> str:
         known = f"; it serves: {', '.join(sorted(self._known_models)[:20])}" if self._known_models else ""
         return (
             f"{self.settings.url} knows no model '{self._model}' (HTTP 404 {detail}){known}; "
-            f"mend models.{self.name}.model, or its url (it usually ends in /v1)"
+            f"mend {place_of(self.name)}.model, or its url (it usually ends in /v1)"
         )
 
     async def _check(self) -> None:
@@ -195,7 +195,8 @@ class Engine:
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             raise EngineError(
-                f"nothing answers at {self.settings.url} (model '{self.name}'): {cause}; start the server, or mend models.{self.name}.url"
+                f"nothing answers at {self.settings.url} (model '{self.name}'): {cause}; "
+                f"start the server, or mend {place_of(self.name)}.url"
             ) from error
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise EngineError(self._key_sentence(error.status_code, _error_text(error.response.content)[0])) from error

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.errors import InputError, RequestFailed
 from pipeline.records import Prompt, Reply, Request, content_id, question_of
-from pipeline.settings import ModelSettings, TableSettings
+from pipeline.settings import ModelSettings, TableSettings, place_of
 from pipeline.sources import Row, fingerprint, read_rows
 
 UNDERSTOOD = ("prompt_id", "prompt", "model", "id", "sample", "finish_reason", "score", "source")
@@ -46,7 +46,7 @@ class Engine:
         if names and names != {None} and self._called not in names:
             raise InputError(
                 f"{self.settings.path} holds no answers of model '{self._called}'; it holds those of "
-                f"{', '.join(sorted(str(n) for n in names))}: mend models.{self.name}.model"
+                f"{', '.join(sorted(str(n) for n in names))}: mend {place_of(self.name)}.model"
             )
 
     async def close(self) -> None:

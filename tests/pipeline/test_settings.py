@@ -338,3 +338,9 @@ def test_no_value_from_the_environment_reaches_a_file(tmp_path: Path, monkeypatc
     files = [f for f in (tmp_path / "run").rglob("*") if f.is_file()]
     assert files
     assert [f.name for f in files if b"hunter2" in f.read_bytes()] == []
+
+
+def test_the_judges_name_is_its_own_and_its_settings_are_named_where_they_stand() -> None:
+    models = {"judge": {"engine": "scripted", "role": "strong"}, "w": {"engine": "scripted", "role": "weak"}}
+    assert "judge's own" in complaint(recipe(models=models))
+    assert (module.place_of("judge"), module.place_of("strong")) == ("judge.model", "models.strong")
