@@ -29,7 +29,9 @@ PACKAGES = ("pipeline", "flows", "train")
 
 HOMES: dict[str, tuple[str, ...]] = {
     "prefect": ("flows",),
-    **dict.fromkeys(("torch", "transformers", "peft", "trl", "bitsandbytes"), ("train", "pipeline.engines.transformers", "pipeline.engines._causal_lm")),
+    **dict.fromkeys(
+        ("torch", "transformers", "peft", "trl", "bitsandbytes"), ("train", "pipeline.engines.transformers", "pipeline.engines._causal_lm")
+    ),
     "vllm": ("pipeline.engines.vllm",),
     "openai": ("pipeline.engines.openai",),
     "aiohttp": ("pipeline.engines.openai",),

@@ -13,7 +13,7 @@ from tests.harness.command import ROOT, Ended, command, pairsmith, write_recipe
 server = pytest.mark.usefixtures("prefect")
 
 
-def refused(ended: Ended, *words: str) -> None:
+def assert_refused(ended: Ended, *words: str) -> None:
     """One sentence on stderr, nothing on stdout, exit code 2."""
     assert ended.code == 2, ended.out + ended.err
     assert ended.err.startswith("pairsmith: "), ended.err
@@ -29,32 +29,34 @@ def prompts(folder: Path, *lines: str) -> None:
 
 
 def test_no_recipe(tmp_path):
-    refused(pairsmith("build", tmp_path / "none.yaml"), "no recipe at", "flows/recipes/recorded.yaml")
+    assert_refused(pairsmith("build", tmp_path / "none.yaml"), "no recipe at", "flows/recipes/recorded.yaml")
 
 
 def test_a_recipe_that_is_no_yaml(tmp_path):
     (tmp_path / "r.yaml").write_text("name: [1, 2")
-    refused(pairsmith("build", tmp_path / "r.yaml"), "not YAML", "line 1")
+    assert_refused(pairsmith("build", tmp_path / "r.yaml"), "not YAML", "line 1")
 
 
 def test_an_unknown_key_offers_the_nearest(tmp_path):
     recipe = write_recipe(tmp_path, pair={"strategy": "margin", "min_margn": 2})
-    refused(pairsmith("build", recipe), "unknown key 'pair.min_margn'", "did you mean 'min_margin'?")
+    assert_refused(pairsmith("build", recipe), "unknown key 'pair.min_margn'", "did you mean 'min_margin'?")
 
 
 def test_an_unknown_plug_in_offers_the_choices(tmp_path):
-    refused(pairsmith("build", write_recipe(tmp_path, pair={"strategy": "best_wurst"})), "best_worst", "strong_weak")
+    assert_refused(pairsmith("build", write_recipe(tmp_path, pair={"strategy": "best_wurst"})), "best_worst", "strong_weak")
     judge = {"kind": "pairwize", "model": {"engine": "scripted"}}
-    refused(pairsmith("build", write_recipe(tmp_path, judge=judge)), "did you mean 'pairwise'?", "rule")
+    assert_refused(pairsmith("build", write_recipe(tmp_path, judge=judge)), "did you mean 'pairwise'?", "rule")
 
 
 def test_a_set_option_that_fits_nothing(tmp_path):
-    refused(pairsmith("build", write_recipe(tmp_path), "--set", "prompts.limt=3"), "did you mean 'limit'?")
-    refused(pairsmith("build", write_recipe(tmp_path), "--set", "nonsense"), "KEY=VALUE")
+    assert_refused(pairsmith("build", write_recipe(tmp_path), "--set", "prompts.limt=3"), "did you mean 'limit'?")
+    assert_refused(pairsmith("build", write_recipe(tmp_path), "--set", "nonsense"), "KEY=VALUE")
 
 
 def test_a_missing_environment_variable(tmp_path):
-    refused(pairsmith("build", write_recipe(tmp_path, prompts={"path": "${NOT_SET_ANYWHERE}/x.jsonl"})), "NOT_SET_ANYWHERE", "export")
+    assert_refused(
+        pairsmith("build", write_recipe(tmp_path, prompts={"path": "${NOT_SET_ANYWHERE}/x.jsonl"})), "NOT_SET_ANYWHERE", "export"
+    )
 
 
 def test_a_missing_api_key(tmp_path):
@@ -62,7 +64,7 @@ def test_a_missing_api_key(tmp_path):
         "strong": {"engine": "openai", "role": "strong", "api_key_env": "NO_SUCH_KEY"},
         "weak": {"engine": "scripted", "role": "weak"},
     }
-    refused(pairsmith("build", write_recipe(tmp_path, models=models)), "NO_SUCH_KEY is not set")
+    assert_refused(pairsmith("build", write_recipe(tmp_path, models=models)), "NO_SUCH_KEY is not set")
 
 
 def test_two_models_that_cannot_be_told_apart(tmp_path):
@@ -71,26 +73,30 @@ def test_two_models_that_cannot_be_told_apart(tmp_path):
         "strong": {**same, "role": "strong", "url": "http://localhost:1/v1"},
         "weak": {**same, "role": "weak", "url": "http://localhost:2/v1"},
     }
-    refused(pairsmith("build", write_recipe(tmp_path, models=models)), "strong", "weak", "revision")
+    assert_refused(pairsmith("build", write_recipe(tmp_path, models=models)), "strong", "weak", "revision")
 
 
 def test_a_strategy_without_its_roles(tmp_path):
     models = {"a": {"engine": "scripted"}, "b": {"engine": "scripted"}}
-    refused(pairsmith("build", write_recipe(tmp_path, models=models)), "role: strong")
+    assert_refused(pairsmith("build", write_recipe(tmp_path, models=models)), "role: strong")
 
 
 def test_a_hub_push_without_a_token(tmp_path):
-    refused(pairsmith("build", write_recipe(tmp_path), "--push-to-hub", "me/mine", HF_TOKEN=""), "HF_TOKEN is not set")
+    assert_refused(pairsmith("build", write_recipe(tmp_path), "--push-to-hub", "me/mine", HF_TOKEN=""), "HF_TOKEN is not set")
 
 
 def test_a_prefect_server_that_does_not_answer(tmp_path):
-    refused(pairsmith("build", write_recipe(tmp_path), PREFECT_API_URL="http://127.0.0.1:9/api"), "PREFECT_API_URL", "prefect server start")
+    assert_refused(
+        pairsmith("build", write_recipe(tmp_path), PREFECT_API_URL="http://127.0.0.1:9/api"), "PREFECT_API_URL", "prefect server start"
+    )
 
 
 @server
 @pytest.mark.server
 def test_a_prefect_server_that_refuses_the_key(tmp_path):
-    refused(pairsmith("build", write_recipe(tmp_path), PREFECT_API_AUTH_STRING="a:wrong"), "refuses your key", "PREFECT_API_AUTH_STRING")
+    assert_refused(
+        pairsmith("build", write_recipe(tmp_path), PREFECT_API_AUTH_STRING="a:wrong"), "refuses your key", "PREFECT_API_AUTH_STRING"
+    )
 
 
 @server
@@ -107,7 +113,7 @@ def test_a_prefect_server_that_refuses_the_key(tmp_path):
 )
 def test_a_prompt_table_that_is_wrong(tmp_path, lines, words):
     prompts(tmp_path, *lines)
-    refused(pairsmith("build", write_recipe(tmp_path)), *words)
+    assert_refused(pairsmith("build", write_recipe(tmp_path)), *words)
 
 
 @server
@@ -126,7 +132,7 @@ def test_a_prompt_longer_than_the_context_stops_and_what_arrived_is_kept(tmp_pat
     stub.set_faults({"context_chars": 100})
     models = {role: {"engine": "openai", "url": stub.url, "role": role} for role in ("strong", "weak")}
     recipe = write_recipe(tmp_path, models=models)
-    refused(pairsmith("build", recipe), "longer than a model's context", "bad_rows: drop")
+    assert_refused(pairsmith("build", recipe), "longer than a model's context", "bad_rows: drop")
     asked = stub.stats()["requests"]
     ended = pairsmith("build", recipe, "--set", "prompts.bad_rows=drop", "--run", tmp_path / "run2", "--json")
     assert ended.code == 0, ended.err
@@ -140,10 +146,10 @@ def test_a_wrong_url_and_an_unknown_model(tmp_path, stub):
     def models(**strong):
         return {"strong": {"engine": "openai", "role": "strong", "url": stub.url, **strong}, "weak": {"engine": "scripted", "role": "weak"}}
 
-    refused(
+    assert_refused(
         pairsmith("build", write_recipe(tmp_path, models=models(url="http://127.0.0.1:9/v1"))), "nothing answers at", "models.strong.url"
     )
-    refused(
+    assert_refused(
         pairsmith("build", write_recipe(tmp_path, models=models(model="gpt-9")), "--run", tmp_path / "b"), "gpt-9", "models.strong.model"
     )
 
@@ -154,7 +160,7 @@ def test_a_run_folder_of_another_recipe(tmp_path):
     assert pairsmith("build", write_recipe(tmp_path)).code == 0
     before = (tmp_path / "run" / "manifest.json").read_bytes()
     other = write_recipe(tmp_path, pair={"strategy": "all_pairs"}, judge={"kind": "rule", "pattern": "good"})
-    refused(pairsmith("build", other), "another recipe", "judge", "pair.strategy", "--run")
+    assert_refused(pairsmith("build", other), "another recipe", "judge", "pair.strategy", "--run")
     assert (tmp_path / "run" / "manifest.json").read_bytes() == before
 
 
@@ -163,8 +169,8 @@ def test_a_run_folder_of_another_recipe(tmp_path):
 def test_a_folder_that_is_no_run(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("mine")
-    refused(pairsmith("build", write_recipe(tmp_path)), "not empty and no run folder")
-    refused(pairsmith("inspect", tmp_path / "run"), "no run folder")
+    assert_refused(pairsmith("build", write_recipe(tmp_path)), "not empty and no run folder")
+    assert_refused(pairsmith("inspect", tmp_path / "run"), "no run folder")
     assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"
 
 
@@ -178,7 +184,7 @@ def test_two_runs_in_one_folder_at_once(tmp_path, stub):
     until = time.monotonic() + 60
     while not stub.stats()["requests"] and time.monotonic() < until:
         time.sleep(0.05)
-    refused(pairsmith("build", recipe), "another process is working in")
+    assert_refused(pairsmith("build", recipe), "another process is working in")
     stub.set_latency(0.0)
     assert first.wait(timeout=60) == 0
 
@@ -194,12 +200,12 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_room(tmp_
         pytest.skip("this user may not mount a small file system, so a full disk cannot be made")
     try:
         recipe = write_recipe(tmp_path, run={"folder": str(small / "run"), "cache": str(tmp_path / "c")})
-        refused(pairsmith("build", recipe), "the disk is full", "make room")
+        assert_refused(pairsmith("build", recipe), "the disk is full", "make room")
         subprocess.run(["mount", "-o", "remount,size=100m", small], check=True)
         assert pairsmith("build", recipe).code == 0
         cache = write_recipe(tmp_path, run={"folder": str(tmp_path / "run2"), "cache": str(small / "tiny" / "c")})
         subprocess.run(["dd", "if=/dev/zero", f"of={small}/filler", "bs=1k"], capture_output=True)
-        refused(pairsmith("build", cache), "reply cache", "nothing that had arrived is lost")
+        assert_refused(pairsmith("build", cache), "reply cache", "nothing that had arrived is lost")
     finally:
         subprocess.run(["umount", "-l", small], check=True)
 
@@ -216,9 +222,9 @@ def test_a_read_only_folder(tmp_path):
         place.chmod(0o500)
     try:
         recipe = write_recipe(tmp_path, run={"folder": str(place / "run"), "cache": str(tmp_path / "c")})
-        refused(pairsmith("build", recipe), str(place), "--run")
+        assert_refused(pairsmith("build", recipe), str(place), "--run")
         recipe = write_recipe(tmp_path, run={"folder": str(tmp_path / "r"), "cache": str(place / "c")})
-        refused(pairsmith("build", recipe), "reply cache", "run.cache")
+        assert_refused(pairsmith("build", recipe), "reply cache", "run.cache")
     finally:
         if os.geteuid() == 0:
             subprocess.run(["umount", "-l", place], check=True)
@@ -227,13 +233,13 @@ def test_a_read_only_folder(tmp_path):
 @server
 @pytest.mark.server
 def test_inspect_of_what_is_not_there(tmp_path):
-    refused(pairsmith("inspect", tmp_path / "nothing"), "no run folder")
+    assert_refused(pairsmith("inspect", tmp_path / "nothing"), "no run folder")
     assert pairsmith("build", write_recipe(tmp_path)).code == 0
-    refused(pairsmith("inspect", tmp_path / "run", "--dropped", "identcal"), "nothing was dropped as 'identcal'")
+    assert_refused(pairsmith("inspect", tmp_path / "run", "--dropped", "identcal"), "nothing was dropped as 'identcal'")
 
 
 def test_a_cron_line_that_is_none(tmp_path):
-    refused(pairsmith("serve", write_recipe(tmp_path), "--cron", "every night"), "five fields", "0 3 * * *")
+    assert_refused(pairsmith("serve", write_recipe(tmp_path), "--cron", "every night"), "five fields", "0 3 * * *")
 
 
 def test_words_the_command_does_not_know():
