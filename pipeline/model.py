@@ -89,12 +89,12 @@ class Model:
                 reply = await self._asked(request)
                 self._budget.spend(self.name, reply, self.settings.price)
                 reply = self._cache.put(key, self.called, reply)
-        except BaseException as error:  # re-raised: whoever waits for the same reply must hear of it, and of a cancellation
-            if isinstance(error, Exception):
-                future.set_exception(error)
-                future.exception()  # a twin may not be waiting; then nobody else looks at it
-            else:
-                future.cancel()
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        except Exception as error:  # whatever it is, whoever waits for the same reply must hear of it
+            future.set_exception(error)
+            future.exception()  # a twin may not be waiting; then nobody else looks at it
             raise
         finally:
             del self._in_flight[key]

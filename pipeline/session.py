@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future
+from functools import cached_property
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
@@ -52,6 +53,8 @@ class Session:
         """Prompts in the shards; 0 until they are collected."""
         self.done: Counter[str] = Counter()
         """Shards that are through, by stage."""
+        self.digests: dict[str, str] = {}
+        """Of what each stage depends on beside its input; taken once, since a table of answers may be large."""
         self._waiting: set[Future[Any]] = set()
         self._interrupted = False
         _favour_replies()
@@ -73,11 +76,11 @@ class Session:
         """The models that answer, and the one that judges."""
         return [*self.models.values(), *([self.judge_model] if self.judge_model else [])]
 
-    @property
+    @cached_property
     def roles(self) -> dict[str, str | None]:
         return {name: model.settings.role for name, model in self.models.items()}
 
-    @property
+    @cached_property
     def labels(self) -> dict[str, str]:
         return {name: self.recipe.label(name) for name in self.models}
 

@@ -191,7 +191,7 @@ class Recipe(Closed):
     """Of everything that is drawn by chance here."""
 
     @model_validator(mode="after")
-    def _two_sides_have_two_names(self) -> "Recipe":
+    def _names_are_plain(self) -> "Recipe":
         for name in self.models:
             if name == JUDGE:
                 raise ValueError(f"the model name '{JUDGE}' is the judge's own; give this model another")

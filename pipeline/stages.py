@@ -82,7 +82,9 @@ def _path(session: Session, table: str, shard: int) -> Path:
 
 def _key(session: Session, stage: Stage, shard: int) -> str:
     before = {"answers": "prompts", "verdicts": "answers", "pairs": "verdicts" if session.judge else "answers"}[stage]
-    return digest([code_digest(), stage, key_of(_path(session, before, shard)), _depends_on(session, stage)])
+    if stage not in session.digests:
+        session.digests[stage] = digest(_depends_on(session, stage))
+    return digest([code_digest(), stage, key_of(_path(session, before, shard)), session.digests[stage]])
 
 
 def _depends_on(session: Session, stage: Stage) -> Any:

@@ -118,6 +118,7 @@ def test_an_address_from_the_environment_does_not_keep_a_run_from_going_on(tmp_p
     recipe = changed("models.m.url", "${SERVER}")
     for _ in range(2):
         Run(tmp_path / "run").begin(recipe)
+    assert Run(tmp_path / "run").recipe() == recipe
 
 
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
@@ -131,6 +132,7 @@ def test_a_folder_that_is_empty_or_holds_nothing_but_a_lock_may_be_used(tmp_path
     (tmp_path / "locked").mkdir()
     (tmp_path / "locked" / ".lock").touch()
     Run(tmp_path / "locked").begin(RECIPE)
+    assert Run(tmp_path).recipe() == Run(tmp_path / "locked").recipe() == RECIPE
 
 
 def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
