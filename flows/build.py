@@ -2,6 +2,8 @@
 
     collect -> shards -> [answers -> verdicts -> pairs] each -> finish
 
+Where this machine holds one model at a time, each first answers every shard, into the reply cache.
+
 Prefect keeps the order and shows what happens. What is done is known from the tables themselves, so a run that was
 stopped, or that another process began, goes on where the tables end.
 """
@@ -25,7 +27,7 @@ from pipeline.recipe import check_recipe
 from pipeline.report import markdown
 from pipeline.session import Session
 from pipeline.settings import Anything
-from pipeline.stages import Stage, collect_shards, is_done, run_stage, stages_of
+from pipeline.stages import Stage, ask_ahead, collect_shards, is_done, run_stage, stages_of
 
 _WINDOW = 64
 """Shards handed to Prefect at a time: each costs it a few objects a stage, and there may be thousands."""
@@ -48,6 +50,12 @@ def stage_task(run: str, stage: Stage, shard: int) -> None:
     run_stage(Session.of(run), stage, shard)
 
 
+@task(name="ask", task_run_name="ask {model} {shard}", retries=1, retry_delay_seconds=5, retry_condition_fn=_may_help, persist_result=False)
+def ask_task(run: str, model: str, shard: int) -> None:
+    """One model's answers to one shard, ahead of the stage."""
+    ask_ahead(Session.of(run), model, shard)
+
+
 @task(name="finish", persist_result=False)
 def finish_task(run: str) -> Anything:
     """The run's summary."""
@@ -63,6 +71,8 @@ def build(recipe: str, changes: list[str] | None = None, run: str | None = None)
         folder.begin(raw)
         with Session(folder) as session, _stopped_by_signals(session):
             shards = collect_task(str(folder.path))
+            for model in session.in_turn:
+                _ask_all(session, model.name, shards)
             for start in range(0, shards, _WINDOW):
                 _work_through(session, range(start, min(start + _WINDOW, shards)))
             summary = finish_task(str(folder.path))
@@ -77,6 +87,14 @@ def build_in_lanes(raw: Anything) -> Flow[..., Anything]:
     """The flow with as many shards at once as the recipe says."""
     lanes: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=check_recipe(raw).run.lanes)
     return build.with_options(task_runner=lanes)  # type: ignore[arg-type]
+
+
+def _ask_all(session: Session, model: str, shards: int) -> None:
+    run, left = str(session.run.path), [s for s in range(shards) if not is_done(session, "answers", s)]
+    for start in range(0, len(left), _WINDOW):
+        asked = [ask_task.submit(run, model, shard) for shard in left[start : start + _WINDOW]]
+        for future in asked:
+            future.result()
 
 
 def _work_through(session: Session, shards: range) -> None:

@@ -17,6 +17,7 @@ from rich.console import Console
 from flows.recipe import read_recipe, run_of
 from pipeline import ROOT, __version__
 from pipeline.errors import PairsmithError, RecipeError
+from pipeline.model import Model
 
 State = Literal["ok", "note", "fail"]
 Finding = tuple[State, str, str]
@@ -91,7 +92,12 @@ def _recipe(recipe: str, changes: list[str]) -> Iterator[Finding]:
             return
         with session:
             for model in session.all_models:
-                yield _try(f"model {model.name}", partial(session.wait, model.engine.start()))
+                yield _try(f"model {model.name}", partial(session.wait, _ready(model)))
+
+
+async def _ready(model: Model) -> None:
+    async with model.turn():
+        await model.start()
 
 
 def _try(what: str, work: Callable[[], object]) -> Finding:

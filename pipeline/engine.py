@@ -19,6 +19,8 @@ class Engine(Protocol):
     """Whether replies cost something, so that they are kept in the cache."""
     structured: bool
     """Whether a JSON schema in a request is honoured."""
+    resident: bool
+    """Whether it holds the model in this machine's memory while it is up, as an API elsewhere does not."""
     concurrency: int
     """How many replies are waited for at once."""
 
@@ -28,7 +30,7 @@ class Engine(Protocol):
         """What identifies the model's weights beyond its name; a fingerprint for a local folder."""
 
     async def start(self) -> None:
-        """Make sure that replies can come: called once, before the first request."""
+        """Make sure that replies can come: called before the first request, and before the first after a `close`."""
 
     async def reply(self, request: Request) -> Reply: ...
 

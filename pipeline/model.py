@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, TypeVar
 
 from pipeline.budget import Budget
@@ -11,6 +12,7 @@ from pipeline.errors import EngineError, RequestFailed
 from pipeline.plugins import load_plugin
 from pipeline.records import Message, Prompt, Reply, Request, Sampling
 from pipeline.settings import ModelSettings, SamplingSettings
+from pipeline.turns import Turns
 
 T = TypeVar("T")
 
@@ -25,9 +27,13 @@ _GIVE_UP_AT_ONCE_AFTER = 5
 
 
 class Model:
-    """Ask a model; get the reply from the cache or, once, from its engine."""
+    """Ask a model; get the reply from the cache or, once, from its engine.
 
-    def __init__(self, name: str, settings: ModelSettings, cache: ReplyCache, budget: Budget) -> None:
+    The engine starts with the first question that the cache cannot answer. With `turns`, an engine that holds its model in
+    this machine's memory is up only while it has the turn.
+    """
+
+    def __init__(self, name: str, settings: ModelSettings, cache: ReplyCache, budget: Budget, turns: Turns | None = None) -> None:
         self.name = name
         self.settings = settings
         self.called = settings.model or name
@@ -36,6 +42,7 @@ class Model:
         self._budget = budget
         self._in_flight: dict[bytes, asyncio.Future[Reply]] = {}
         self._started: asyncio.Task[None] | None = None
+        self._turns = turns if self.engine.resident else None
         self._sampling = _sampling(settings.sampling)
         self._failures = 0
         self._replied = False
@@ -56,7 +63,7 @@ class Model:
             sampling = {**sampling, "seed": sampling["seed"] + sample}
         request = Request(tuple(messages), sampling, sample, schema, prompt)
         if not self.engine.paid:
-            await self._start()
+            await self.start()
             return await self.engine.reply(request)
         key = reply_key(self.called, self.revision(), None, request)
         if (known := self._cache.get(key)) is not None:
@@ -70,19 +77,32 @@ class Model:
         """What the replies hang on beside the model's name: a fingerprint of local weights says more than a word of the user's."""
         return self.engine.revision() or self.settings.revision
 
+    async def start(self) -> None:
+        """Make sure that replies can come. Raises EngineError."""
+        # One task for all who ask first; a failure to start is everyone's.
+        if self._started is None:
+            self._started = asyncio.ensure_future(self.engine.start())
+        await asyncio.shield(self._started)
+
     async def close(self) -> None:
+        """Let the engine go. The next question starts it again."""
         if self._started is not None:
+            self._started = None
             await self.engine.close()
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """To be held while the engine is at work."""
+        return self._turns.of(self) if self._turns else nullcontext()
 
     async def _pay(self, key: bytes, request: Request) -> Reply:
         # The future is registered before the first await, so that a twin asked meanwhile waits for it and is not paid.
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._in_flight[key] = future
         try:
-            await self._start()
             # Whether a request may still be sent is asked when its turn has come. Its slot is free again only when the
             # reply is stored: what a kill can lose is never more than what is in flight.
-            async with self._slots:
+            async with self.turn(), self._slots:
+                await self.start()
                 if self._broken is not None:
                     raise self._broken
                 self._budget.reserve(self.name)
@@ -121,12 +141,6 @@ class Model:
             raise
         self._failures, self._replied = 0, True
         return reply
-
-    async def _start(self) -> None:
-        # One task for all who ask first; a failure to start is everyone's.
-        if self._started is None:
-            self._started = asyncio.ensure_future(self.engine.start())
-        await asyncio.shield(self._started)
 
 
 def make_engine(name: str, settings: ModelSettings) -> Engine:

@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
+from pipeline.check import check
 from pipeline.errors import RecipeError
-from pipeline.settings import JUDGE, Anything, PluginSettings, Recipe, check, gate_settings, judge_model, plugin_settings
+from pipeline.settings import JUDGE, Anything, PluginSettings, Recipe, gate_settings, judge_model, plugin_settings
 
 
 def load_recipe(path: Path, changes: Sequence[str] = ()) -> Anything:

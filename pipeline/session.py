@@ -24,8 +24,9 @@ from pipeline.model import Model
 from pipeline.plugins import load_plugin
 from pipeline.recipe import check_recipe
 from pipeline.runs import Run
-from pipeline.settings import JUDGE, PluginSettings, Recipe, judge_model, plugin_settings
+from pipeline.settings import JUDGE, ModelSettings, PluginSettings, Recipe, judge_model, plugin_settings
 from pipeline.strategies import StrategySettings
+from pipeline.turns import Turns
 
 if TYPE_CHECKING:
     from pipeline.judges import Judge
@@ -46,9 +47,11 @@ class Session:
         self.pair_settings = plugin_settings("strategies", self.recipe.pair, "strategy", "pair", StrategySettings)
         self.budget = Budget(self.recipe.budget)
         self.cache = ReplyCache(_cache_file(self.recipe))
-        self.models = {n: Model(n, self.recipe.model(n), self.cache, self.budget) for n in self.recipe.models}
+        self._turns = Turns() if self.recipe.run.local_models == "in_turn" else None
+        self.models = {n: Model(n, self.recipe.model(n), self.cache, self.budget, self._turns) for n in self.recipe.models}
         self.judge_model: Model | None = None
         self.judge = self._judge()
+        self._check_memory()
         self.prompts = 0
         """Prompts in the shards; 0 until they are collected."""
         self.done: Counter[str] = Counter()
@@ -75,6 +78,12 @@ class Session:
     def all_models(self) -> list[Model]:
         """The models that answer, and the one that judges."""
         return [*self.models.values(), *([self.judge_model] if self.judge_model else [])]
+
+    @property
+    def in_turn(self) -> list[Model]:
+        """The models that answer one after the other, because this machine holds one at a time."""
+        here = [m for m in self.models.values() if m.engine.resident]
+        return here if self._turns else []
 
     @cached_property
     def roles(self) -> dict[str, str | None]:
@@ -119,6 +128,16 @@ class Session:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def _check_memory(self) -> None:
+        """Let every engine that knows how say beforehand that its models will not fit. Raises RecipeError."""
+        by_engine: dict[str, dict[str, ModelSettings]] = {}
+        for model in self.all_models:
+            if model.engine.resident:
+                by_engine.setdefault(model.settings.engine, {})[model.name] = model.settings
+        for engine, settings in by_engine.items():
+            if check := getattr(load_plugin("engines", engine), "check_together", None):
+                check(settings, in_turn=self._turns is not None)
+
     async def _close_models(self) -> None:
         for model in self.all_models:
             await model.close()
@@ -130,7 +149,7 @@ class Session:
         settings = plugin_settings("judges", raw, "kind", "judge", PluginSettings)
         kind = load_plugin("judges", raw["kind"]).Judge
         if kind.asks_model:
-            self.judge_model = Model(JUDGE, judge_model(raw), self.cache, self.budget)
+            self.judge_model = Model(JUDGE, judge_model(raw), self.cache, self.budget, self._turns)
         judge: Judge = kind(settings, self.judge_model)
         return judge
 

@@ -6,14 +6,13 @@ there make the same tables, so a run folder accepts either.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pipeline.errors import RecipeError, choose_from
+from pipeline.check import check
+from pipeline.errors import RecipeError
 from pipeline.plugins import Room, load_plugin
 
 
@@ -153,6 +152,8 @@ class RunSettings(Closed):
     """Prompts per shard: memory and the cost of redoing a part follow it."""
     lanes: int = Field(4, ge=1, le=64)
     """Shards that are worked on at once."""
+    local_models: Literal["together", "in_turn"] = "together"
+    """Whether models in this machine's memory are up at once, or one after the other: each answers all prompts, and goes."""
 
 
 JUDGE = "judge"
@@ -243,39 +244,6 @@ def plugin_settings(room: Room, raw: Any, name_key: str, where: str, base: type[
     known = kind.model_fields
     given = raw if name_key in known else {k: v for k, v in raw.items() if k != name_key}
     return check(kind, given, where)
-
-
-def check(kind: type[S], data: Any, where: str) -> S:
-    """Validate, or raise RecipeError with one sentence on the first thing that is wrong."""
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        raise RecipeError(_sentence(kind, error, where)) from error
-
-
-def _sentence(kind: type[BaseModel], error: ValidationError, where: str) -> str:
-    errors = error.errors(include_url=False)
-    # A misspelt key is also a missing one: the key that is there says more than the one that is not.
-    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    place = ".".join([where, *map(str, first["loc"])]).strip(".")
-    if first["type"] == "extra_forbidden":
-        *above, key = first["loc"]
-        fields = _fields_at(kind, above)
-        return f"unknown key '{place}' in the recipe; {choose_from(str(key), fields)}"
-    if first["type"] == "missing":
-        return f"the recipe lacks '{place}'; add it"
-    text = first["msg"].removeprefix("Value error, ").replace("Input should be", "wanted")
-    found = "" if isinstance(first["input"], dict) else f"found {first['input']!r}; "
-    return f"{place or 'the recipe'}: {found}{text}"
-
-
-def _fields_at(kind: type[BaseModel], above: Sequence[str | int]) -> Mapping[str, FieldInfo]:
-    for step in above:
-        annotation = kind.model_fields[str(step)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return {}
-        kind = annotation
-    return kind.model_fields
 
 
 def _what(settings: BaseModel) -> Anything:

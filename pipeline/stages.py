@@ -60,6 +60,13 @@ def _set_aside(row: Prompt | Dropped, dropped: list[Dropped]) -> bool:
     return isinstance(row, Dropped)
 
 
+def ask_ahead(session: Session, name: str, shard: int) -> None:
+    """Let one model answer a shard's prompts, into the reply cache alone: the stage proper then finds every reply there."""
+    if not is_done(session, "answers", shard):
+        prompts = to_records(Prompt, read_table(_path(session, "prompts", shard)))
+        session.wait(generate(prompts, {name: session.models[name]}, stop_on_long_prompt=session.recipe.prompts.bad_rows == "stop"))
+
+
 def stages_of(session: Session) -> tuple[Stage, ...]:
     return STAGES if session.judge is not None else ("answers", "pairs")
 

@@ -57,7 +57,7 @@ class Settings(ModelSettings):
         return url.rstrip("/")
 
 
-class _Retry(Exception):
+class Retry(Exception):
     """This try failed, the next may not. `pause` is what the server asked for, in seconds."""
 
     def __init__(self, reason: str, detail: str, pause: float | None = None) -> None:
@@ -71,6 +71,7 @@ class Engine:
     """One endpoint, one client, one limit on what is in flight."""
 
     paid = True
+    resident = False
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
@@ -78,6 +79,7 @@ class Engine:
         self.structured = settings.structured
         self.concurrency = settings.concurrency
         self._model = settings.model or name
+        self._url = settings.url
         self._key = _api_key(name, settings)
         self._limits: list[tuple[AsyncLimiter, bool]] = []
         self._session: aiohttp.ClientSession | None = None
@@ -114,11 +116,11 @@ class Engine:
             await self._may_send(request)
             try:
                 return await self._send(body)
-            except _Retry as failure:
+            except Retry as failure:
                 last = failure
             if attempt < self.settings.retries:
                 await asyncio.sleep(self._backoff(attempt, last.pause))
-        raise RequestFailed(last.reason, f"{self._model} at {self.settings.url}: {last.detail}")
+        raise RequestFailed(last.reason, f"{self._model} at {self._url}: {last.detail}")
 
     def _body(self, request: Request) -> dict[str, Any]:
         sampling = dict(request.sampling)
@@ -149,12 +151,12 @@ class Engine:
 
         assert self._session is not None, "start() comes first"
         try:
-            async with self._session.post(f"{self.settings.url}/chat/completions", data=body) as response:
+            async with self._session.post(f"{self._url}/chat/completions", data=body) as response:
                 raw = await response.read()
         except TimeoutError:
-            raise _Retry("timeout", f"no reply within {self.settings.timeout:g} s") from None
+            raise Retry("timeout", f"no reply within {self.settings.timeout:g} s") from None
         except aiohttp.ClientError as error:
-            raise _Retry("connection", str(error) or type(error).__name__) from error
+            raise Retry("connection", str(error) or type(error).__name__) from error
         if response.status == 200:
             return _read_reply(raw)
         raise self._refusal(response.status, raw, response.headers.get("Retry-After"))
@@ -162,10 +164,10 @@ class Engine:
     def _refusal(self, status: int, raw: bytes, retry_after: str | None) -> Exception:
         detail, code = _error_text(raw)
         if status == 429 and code == "insufficient_quota":
-            return EngineError(f"{self.settings.url} says that the account of '{self.name}' has no quota left: {detail}")
+            return EngineError(f"{self._url} says that the account of '{self.name}' has no quota left: {detail}")
         if status == 429 or status == 408 or status == 409 or status >= 500:
             reason = "rate_limited" if status == 429 else "server_error"
-            return _Retry(reason, f"HTTP {status} {detail}", _seconds(retry_after))
+            return Retry(reason, f"HTTP {status} {detail}", _seconds(retry_after))
         if status in (401, 403):
             return EngineError(self._key_sentence(status, detail))
         if status == 404:
@@ -177,26 +179,25 @@ class Engine:
     def _key_sentence(self, status: int, detail: str) -> str:
         variable = _key_variable(self.settings)
         how = f"set {variable} to a valid key" if variable else f"name the key's variable in {place_of(self.name)}.api_key_env"
-        return f"{self.settings.url} refused the API key of model '{self.name}' (HTTP {status} {detail}); {how}"
+        return f"{self._url} refused the API key of model '{self.name}' (HTTP {status} {detail}); {how}"
 
     def _unknown_sentence(self, detail: str) -> str:
         known = f"; it serves: {', '.join(sorted(self._known_models)[:20])}" if self._known_models else ""
         return (
-            f"{self.settings.url} knows no model '{self._model}' (HTTP 404 {detail}){known}; "
+            f"{self._url} knows no model '{self._model}' (HTTP 404 {detail}){known}; "
             f"mend {place_of(self.name)}.model, or its url (it usually ends in /v1)"
         )
 
     async def _check(self) -> None:
         import openai
 
-        client = openai.AsyncOpenAI(base_url=self.settings.url, api_key=self._key, max_retries=2, timeout=15)
+        client = openai.AsyncOpenAI(base_url=self._url, api_key=self._key, max_retries=2, timeout=15)
         try:
             self._known_models = [m.id async for m in client.models.list()]
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             raise EngineError(
-                f"nothing answers at {self.settings.url} (model '{self.name}'): {cause}; "
-                f"start the server, or mend {place_of(self.name)}.url"
+                f"nothing answers at {self._url} (model '{self.name}'): {cause}; start the server, or mend {place_of(self.name)}.url"
             ) from error
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise EngineError(self._key_sentence(error.status_code, _error_text(error.response.content)[0])) from error
@@ -239,7 +240,7 @@ def _read_reply(raw: bytes) -> Reply:
             completion_tokens=usage.get("completion_tokens") or 0,
         )
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise _Retry("broken_reply", f"the reply is no chat completion: {raw[:200]!r}") from error
+        raise Retry("broken_reply", f"the reply is no chat completion: {raw[:200]!r}") from error
 
 
 def _error_text(raw: bytes) -> tuple[str, str]:

@@ -26,6 +26,7 @@ class Engine:
     """Looks answers up; nothing is paid, so nothing is cached."""
 
     paid = False
+    resident = False
     structured = False
     concurrency = 1
 

@@ -39,6 +39,7 @@ class Engine:
     """See the module."""
 
     paid = True
+    resident = False
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name

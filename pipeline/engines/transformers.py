@@ -55,6 +55,7 @@ class Engine:
     """Gathers requests into batches and generates one batch at a time, in a thread."""
 
     paid = True
+    resident = True
     structured = False
 
     def __init__(self, name: str, settings: Settings) -> None:

@@ -7,11 +7,15 @@ from typing import Any, Literal
 import orjson
 from pydantic import Field
 
-from pipeline.errors import RequestFailed
+from pipeline.errors import RecipeError, RequestFailed
 from pipeline.model import Model, settle
 from pipeline.prompts import load_prompt
 from pipeline.records import Answer, Choice, Comparison, Order, Prompt, Reply, Verdict
 from pipeline.settings import Anything, PluginSettings
+
+
+_INPUTS = frozenset({"question", "answer_1", "answer_2", "reference", "criterion", "structured", "reason"})
+"""What a prompt file for this judge may ask for."""
 
 
 class Settings(PluginSettings):
@@ -44,6 +48,10 @@ class Judge:
         self.settings = settings
         self.model = model
         self.prompt = load_prompt(settings.prompt)
+        if unknown := self.prompt.inputs - _INPUTS:
+            raise RecipeError(
+                f"judge.prompt: {settings.prompt} wants {sorted(unknown)}; the pairwise judge gives {sorted(_INPUTS)}: take one"
+            )
         self.name = f"pairwise:{model.called}"
         self.orders: tuple[Order, ...] = ("AB", "BA") if settings.orders == "both" else ("AB",)
 
@@ -57,15 +65,16 @@ class Judge:
 
     async def _verdict(self, prompt: Prompt, comparison: Comparison, a: str, b: str, order: Order) -> Verdict:
         first, second = (a, b) if order == "AB" else (b, a)
-        messages = self.prompt.render(
-            question=prompt.question,
-            answer_1=first,
-            answer_2=second,
-            reference=prompt.reference,
-            criterion=self.settings.criteria.get(prompt.category or "default", self.settings.criteria.get("default")),
-            structured=self.model.engine.structured,
-            reason=self.settings.reason,
-        )
+        given = {
+            "question": prompt.question,
+            "answer_1": first,
+            "answer_2": second,
+            "reference": prompt.reference,
+            "criterion": self.settings.criteria.get(prompt.category or "default", self.settings.criteria.get("default")),
+            "structured": self.model.engine.structured,
+            "reason": self.settings.reason,
+        }
+        messages = self.prompt.render(**{name: given[name] for name in self.prompt.inputs})
         choice: Choice = "invalid"
         reason: str | None = None
         text: str | None = None

@@ -32,10 +32,11 @@ def mine(folder: Path, content: str | bytes) -> str:
     return str(path)
 
 
-def test_the_pairwise_judge_is_told_exactly_this() -> None:
-    prompt = load_prompt("judge/pairwise")
+@pytest.mark.parametrize("name", ["pairwise", "short"])
+def test_a_judge_is_told_exactly_this(name: str) -> None:
+    prompt = load_prompt(f"judge/{name}")
     # After a change that is meant: write what this renders to the golden file, and read the difference.
-    assert shown(prompt.render(**prompt.example)) == (GOLDEN / "judge-pairwise.txt").read_text(encoding="utf-8")
+    assert shown(prompt.render(**prompt.example)) == (GOLDEN / f"judge-{name}.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", NAMES)

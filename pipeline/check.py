@@ -1,0 +1,44 @@
+"""Data held against a closed shape: the checked object, or one sentence on the first thing that is wrong."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from pipeline.errors import RecipeError, choose_from
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def check(kind: type[S], data: Any, where: str) -> S:
+    """Validate, or raise RecipeError with one sentence on the first thing that is wrong."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise RecipeError(_sentence(kind, error, where)) from error
+
+
+def _sentence(kind: type[BaseModel], error: ValidationError, where: str) -> str:
+    errors = error.errors(include_url=False)
+    # A misspelt key is also a missing one: the key that is there says more than the one that is not.
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    place = ".".join([where, *map(str, first["loc"])]).strip(".")
+    if first["type"] == "extra_forbidden":
+        *above, key = first["loc"]
+        fields = _fields_at(kind, above)
+        return f"unknown key '{place}' in the recipe; {choose_from(str(key), fields)}"
+    if first["type"] == "missing":
+        return f"the recipe lacks '{place}'; add it"
+    text = first["msg"].removeprefix("Value error, ").replace("Input should be", "wanted")
+    found = "" if isinstance(first["input"], dict) else f"found {first['input']!r}; "
+    return f"{place or 'the recipe'}: {found}{text}"
+
+
+def _fields_at(kind: type[BaseModel], above: Sequence[str | int]) -> Mapping[str, FieldInfo]:
+    for step in above:
+        annotation = kind.model_fields[str(step)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return {}
+        kind = annotation
+    return kind.model_fields
