@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import orjson
 from rich.console import Console
@@ -11,6 +12,7 @@ from flows.progress import progress_bars
 from flows.recipe import read_recipe, run_of
 from flows.server import prefect_api
 from flows.summary import print_summary
+from pipeline import ROOT
 from pipeline.errors import GateRefused, RecipeError
 from pipeline.runs import Run
 from pipeline.settings import Anything
@@ -30,7 +32,8 @@ def build_command(recipe: str, changes: list[str], folder: str | None, hub: str 
     if as_json:
         print(orjson.dumps({**summary, "run": str(run.path)}).decode())
     else:
-        print_summary(Console(soft_wrap=True), run, summary)
+        ours = Path(recipe).absolute().parent == ROOT / "flows" / "recipes"
+        print_summary(Console(soft_wrap=True), run, summary, example=ours)
     if not summary["pairs"]["rows"]:
         raise GateRefused(f"no pair was left, so nothing was published; see why with: pairsmith inspect {run.path} --dropped all")
     if hub:

@@ -7,17 +7,32 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.reasons import in_words
 from pipeline.report import sample_pairs
 from pipeline.runs import Run
 from pipeline.settings import Anything
 
 
-def print_summary(console: Console, run: Run, summary: Anything, samples: int = 1) -> None:
-    """Print the summary of a finished run."""
+_STAGES = {
+    "collect": "prompts that were read",
+    "generate": "answers that were asked for",
+    "compare": "two answers to one prompt that meet",
+    "judge": "comparisons with a verdict",
+    "pair": "chosen and rejected, by the strategy and the verdicts",
+    "gate": "pairs that are good enough to publish",
+}
+
+
+def print_summary(console: Console, run: Run, summary: Anything, samples: int = 3, *, example: bool = False) -> None:
+    """Print the summary of a finished run; after one of our own examples, how to get to one's own."""
     pairs, judge, usage = summary["pairs"], summary["judge"], summary["usage"]["total"]
     news = " (nothing new: the published dataset stays as it is)" if summary["unchanged"] else ""
     console.print(f"\n[bold]{summary['name']}[/]: {pairs['rows']} pairs, {_splits(pairs)}{news}", highlight=False)
     console.print(_stages(summary))
+    if summary["dropped"]:
+        console.print()
+        console.print(_dropped(summary))
+    console.print()
     if judge["verdicts"]:
         flips = (
             f", {judge['flipped']} of {judge['both_orders']} flipped with the order ({judge['flip_rate']:.1%})"
@@ -37,7 +52,7 @@ def print_summary(console: Console, run: Run, summary: Anything, samples: int = 
             highlight=False,
         )
     print_samples(console, run, samples)
-    print_next(console, run, pairs["rows"])
+    print_next(console, run, pairs["rows"], example=example)
 
 
 def print_samples(console: Console, run: Run, samples: int) -> None:
@@ -48,11 +63,15 @@ def print_samples(console: Console, run: Run, samples: int) -> None:
             console.print(_short(text), markup=False, highlight=False)
 
 
-def print_next(console: Console, run: Run, rows: int) -> None:
+def print_next(console: Console, run: Run, rows: int, *, example: bool) -> None:
     console.print()
     if rows:
         console.print(f"Dataset   {_near(run.dataset)}", highlight=False)
-    console.print(f"Dropped   {_command()} inspect {_near(run.path)} --dropped all", highlight=False)
+    console.print(f"Report    {_near(run.path / 'report.md')}, and the same for machines: summary.json", highlight=False)
+    console.print(f"Left out  {_command()} inspect {_near(run.path)} --dropped all", highlight=False)
+    if example:
+        console.print("Your own  copy flows/recipes/strong-weak.yaml to my.yaml, name your prompts and models in it, then a preview:")
+        console.print(f"          {_command()} build my.yaml --limit 5", highlight=False)
 
 
 def _near(path: Path) -> Path:
@@ -70,12 +89,23 @@ def _splits(pairs: Anything) -> str:
 
 
 def _stages(summary: Anything) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for head, justify in (("stage", "left"), ("in", "right"), ("out", "right"), ("dropped, by reason", "left")):
-        table.add_column(head, justify=justify)  # type: ignore[arg-type]
+    table = _table("stage", "in", "out", "")
     for stage in summary["stages"]:
-        reasons = [f"{d['reason']} {d['rows']}" for d in summary["dropped"] if d["stage"] == stage["stage"]]
-        table.add_row(stage["stage"], str(stage["in"]), str(stage["out"]), ", ".join(reasons))
+        table.add_row(stage["stage"], str(stage["in"]), str(stage["out"]), _STAGES.get(stage["stage"], ""))
+    return table
+
+
+def _dropped(summary: Anything) -> Table:
+    table = _table("left out at", "rows", "reason", "")
+    for row in sorted(summary["dropped"], key=lambda row: [*_STAGES].index(row["stage"])):
+        table.add_row(row["stage"], str(row["rows"]), row["reason"], in_words(row["reason"]))
+    return table
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for head in heads:
+        table.add_column(head, justify="right" if head in ("in", "out", "rows") else "left", no_wrap=bool(head))
     return table
 
 

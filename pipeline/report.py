@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.budget import Budget
 from pipeline.errors import RunError
 from pipeline.judge import resolve
+from pipeline.reasons import in_words
 from pipeline.records import Verdict
 from pipeline.runs import Run
 from pipeline.session import Session
@@ -70,11 +71,17 @@ def dropped_rows(run: Run, reason: str | None = None) -> Iterator[Anything]:
 
 
 def sample_pairs(run: Run, count: int) -> list[Anything]:
-    """The first pairs of a run, as rows."""
+    """Pairs of a run, spread evenly over it, as rows."""
+    shards = run.shards()
+    total = _rows(shards, "pairs")
+    wanted = [i * total // count for i in range(min(count, total))]
     rows: list[Anything] = []
-    for shard in run.shards():
-        if (shard / "pairs.parquet").is_file() and len(rows) < count:
-            rows += read_table(shard / "pairs.parquet").slice(0, count - len(rows)).to_pylist()
+    start = 0
+    for shard in shards:
+        held = _rows([shard], "pairs")
+        if here := [i - start for i in wanted if start <= i < start + held]:
+            rows += read_table(shard / "pairs.parquet").take(here).to_pylist()
+        start += held
     return rows
 
 
@@ -212,9 +219,9 @@ def markdown(figures: Anything, usage: Anything, unchanged: bool) -> str:
         "|---|---:|---:|---:|",
         *(f"| {s['stage']} | {s['in']} | {s['out']} | {s['in'] - s['out']} |" for s in figures["stages"]),
         "",
-        "| dropped at | because | rows |",
-        "|---|---|---:|",
-        *(f"| {d['stage']} | {d['reason']} | {d['rows']} |" for d in figures["dropped"]),
+        "| dropped at | because | rows | that is |",
+        "|---|---|---:|---|",
+        *(f"| {d['stage']} | {d['reason']} | {d['rows']} | {in_words(d['reason'])} |" for d in figures["dropped"]),
         "",
         f"- Splits: {', '.join(f'{name} {n}' for name, n in pairs['by_split'].items()) or 'none'}",
         f"- Chosen longer than rejected: {_share(pairs['chosen_longer'])}",

@@ -6,6 +6,7 @@ there make the same tables, so a run folder accepts either.
 
 import hashlib
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
@@ -77,7 +78,8 @@ class SamplingSettings(Closed):
     max_tokens: int = Field(1024, ge=1)
     """Longest answer, in tokens. An answer that is cut off here ends with finish_reason `length` and never pairs."""
     seed: int | None = None
-    """With a seed, sample k is asked with seed + k. Engines promise no bit equality across batch shapes."""
+    """With a seed, sample k is asked with seed + k; every prompt with the same one, so that their draws go together. Engines
+    promise no bit equality across batch shapes."""
     stop: list[str] = Field(default_factory=list)
     """Texts that end an answer."""
     extra: Anything = Field(default_factory=dict)
@@ -165,6 +167,11 @@ def place_of(model: str) -> str:
     return "judge.model" if model == JUDGE else f"models.{model}"
 
 
+def label_of(model: str) -> str:
+    """What a model is called in tables: a local folder by its own name, since where it lies is nobody else's business."""
+    return Path(model).name if Path(model).expanduser().is_dir() else model
+
+
 class Recipe(Closed):
     """What a user asks for: prompts, models, who judges, what pairs, what is kept."""
 
@@ -206,9 +213,9 @@ class Recipe(Closed):
 
     def label(self, name: str) -> str:
         """What a model is called in the dataset: the engine's name for it, with the recipe's where that is ambiguous."""
-        called = self.model(name).model or name
-        twins = [n for n in self.models if (self.model(n).model or n) == called]
-        return called if len(twins) == 1 else f"{called} ({name})"
+        labels = {n: label_of(self.model(n).model or n) for n in self.models}
+        twins = [n for n in self.models if labels[n] == labels[name]]
+        return labels[name] if len(twins) == 1 else f"{labels[name]} ({name})"
 
     def what(self) -> Anything:
         """The recipe without the fields that only say how, in a form that can be compared and hashed."""

@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("ground", "pipeline errors records"),
     ("nouns", "budget cache check engine fingerprint model plugins prompts recipe runs settings sources tables turns"),
     ("rooms", "engines judges strategies gates"),
-    ("verbs", "collect generate compare judge annotate feedback pair gate publish card hub report session stages finish"),
+    ("verbs", "collect generate compare judge annotate feedback pair gate publish card hub report session stages finish reasons"),
 )
 """Each imports from its own line and the lines above it, as DESIGN says: records, errors <- other nouns <- plug-in rooms <-
 verbs <- flows. A new module of `pipeline` is given a line here first. `card` and `hub` are parts of publish; `session`,

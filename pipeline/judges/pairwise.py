@@ -11,8 +11,7 @@ from pipeline.errors import RecipeError, RequestFailed
 from pipeline.model import Model, settle
 from pipeline.prompts import load_prompt
 from pipeline.records import Answer, Choice, Comparison, Order, Prompt, Reply, Verdict
-from pipeline.settings import Anything, PluginSettings
-
+from pipeline.settings import Anything, PluginSettings, label_of
 
 _INPUTS = frozenset({"question", "answer_1", "answer_2", "reference", "criterion", "structured", "reason"})
 """What a prompt file for this judge may ask for."""
@@ -52,7 +51,7 @@ class Judge:
             raise RecipeError(
                 f"judge.prompt: {settings.prompt} wants {sorted(unknown)}; the pairwise judge gives {sorted(_INPUTS)}: take one"
             )
-        self.name = f"pairwise:{model.called}"
+        self.name = f"pairwise:{label_of(model.called)}"
         self.orders: tuple[Order, ...] = ("AB", "BA") if settings.orders == "both" else ("AB",)
 
     def revision(self) -> str:
@@ -81,7 +80,7 @@ class Judge:
         for attempt in range(self.settings.attempts):
             try:
                 # Another attempt is another sample: the same one would come out of the cache, unreadable as before.
-                reply = await self.model.ask(messages, sample=attempt, schema=_schema(self.settings.reason))
+                reply = await self.model.ask(messages, sample=attempt, schema=verdict_schema(reason=self.settings.reason))
             except RequestFailed as failure:
                 reason, text = failure.reason, failure.detail
                 break
@@ -127,7 +126,8 @@ def about_sides(shown: Shown, order: Order) -> Choice:
     return "A" if (shown == "1") == (order == "AB") else "B"
 
 
-def _schema(reason: bool) -> dict[str, Any]:
+def verdict_schema(*, reason: bool) -> dict[str, Any]:
+    """The JSON that a judge replies with, where its engine honours a schema."""
     verdict = {"type": "string", "enum": ["1", "2", "tie"]}
     properties = {"reason": {"type": "string"}, "verdict": verdict} if reason else {"verdict": verdict}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
