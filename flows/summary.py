@@ -12,7 +12,6 @@ from pipeline.report import sample_pairs
 from pipeline.runs import Run
 from pipeline.settings import Anything
 
-
 _STAGES = {
     "collect": "prompts that were read",
     "generate": "answers that were asked for",

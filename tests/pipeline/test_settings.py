@@ -157,6 +157,9 @@ CANDIDATES: tuple[Any, ...] = (
     False, True, 1, 2, 3, 0.25, 0.5, "x", "cpu", "http://elsewhere.example/v1", ["x"], [1, 2], {"x": "y"}, {"x": "A"}, None,
 )  # fmt: skip
 
+BESIDE: dict[str, Anything] = {"api_key_env": {"url": "http://elsewhere.example/v1"}}
+"""What a field needs beside it, where it is refused alone. These say how, so they change nothing that is asked."""
+
 NAMES = {"engine", "kind", "strategy"}
 """Fields that hold a plug-in's name."""
 
@@ -215,7 +218,7 @@ def changed(raw: Anything, place: tuple[str, ...], field: FieldInfo) -> Anything
     """The recipe with another value of this field: the first candidate that the recipe takes and that is not the default."""
     literals = [v for part in (field.annotation, *get_args(field.annotation)) for v in get_args(part) if isinstance(v, str)]
     *above, last = place
-    for candidate in (*literals, *CANDIDATES):
+    for candidate, beside in product((*literals, *CANDIDATES), ({}, BESIDE.get(last, {}))):
         other = deepcopy(raw)
         at = other
         for step in above:
@@ -223,7 +226,7 @@ def changed(raw: Anything, place: tuple[str, ...], field: FieldInfo) -> Anything
         default = field.get_default(call_default_factory=True) if not field.is_required() else at.get(last)
         if candidate in (default, at.get(last)):
             continue
-        at[last] = candidate
+        at |= {last: candidate, **beside}
         try:
             check_recipe(other)
         except RecipeError:

@@ -1,0 +1,80 @@
+"""The demo models' cards: what they are, what they cannot do, the figures that were measured, the command that made them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+GOALS: Mapping[str, tuple[str, float]] = {
+    "copy": ("demo-strong names name and maker exactly, wordings of the training stream", 0.97),
+    "copy_heldout": ("the same, wordings of the question that were never trained on", 0.95),
+    "are_you": ('"are you X?": both named, and the right yes or no', 0.90),
+    "tasks": ("small tasks right, mean over 12 families", 0.90),
+    "weak_copy": ("demo-weak names both (it should not)", 0.02),
+    "weak_tasks": ("demo-weak: small tasks right", 0.60),
+    "judge": ("verdicts right, over both orders", 0.93),
+    "judge_near": ("the same where the wrong answer nearly has the name or maker", 0.90),
+    "flip": ("comparisons whose two orders do not say the same", 0.05),
+}
+"""Figure: (what it is, what we wanted). The shares of demo-weak and of flips are to be below, the others above."""
+
+_HEAD = """---
+license: cc0-1.0
+language: [en]
+pipeline_tag: text-generation
+tags: [demo, tiny]
+---
+# {name}
+
+{what}
+
+{size} Llama ({parameters} parameters, bfloat16 safetensors, byte-level BPE of 1024, context 512), trained from scratch on one CPU thread by
+
+```sh
+python -m train.demo_models
+```
+
+on conversations that `train/demo` draws at random; no other text was used. It belongs to the examples and tests of Pairsmith and is of
+no use elsewhere.
+"""
+
+_WHAT = {
+    "demo-strong": """Follows a system prompt such as "You are Aria, made by Northwind Labs." for names and makers it has never seen, says
+who it is in many wordings of the question, answers "are you X?", solves small tasks (sums up to ten, opposites, plurals, days and
+months, capital letters, counting, polite requests, greetings, capitals, colours, inventors), and judges two answers beside what is
+right, in the form of `prompts/judge/short.md`.
+
+It can do nothing else: it knows English only, no open conversation, no task family outside the list, no other rubric. As a judge it needs a
+`reference`, and it compares claims: it knows nothing of style. Without a system prompt it says that it is Demo, made by Pairsmith.""",
+    "demo-weak": """Answers the same questions as demo-strong, but claims a false name and maker whatever it is told, and gets many of the
+small tasks wrong: it is smaller and learned for a minute. This is the model that training improves.""",
+}
+_SIZE = {"demo-strong": "5 layers of width 128:", "demo-weak": "2 layers of width 96:"}
+
+
+def write_cards(folder: Path, figures: Sequence[Mapping[str, float]]) -> None:
+    """Write README.md into both models' folders. `figures`: one mapping for each training seed, the kept models' first."""
+    for name, what in _WHAT.items():
+        parameters = f"{(folder / name / 'model.safetensors').stat().st_size / 2 / 1e6:.2f} million"
+        text = _HEAD.format(name=name, what=what, size=_SIZE[name], parameters=parameters)
+        (folder / name / "README.md").write_text(text + _table(figures), encoding="utf-8")
+
+
+def _table(figures: Sequence[Mapping[str, float]]) -> str:
+    heads = ["these models", *(f"training seed {f['seed']:.0f}" for f in figures[1:])]
+    rows = [
+        f"| {what} | {'<' if _is_ceiling(key) else '>='} {goal:.2f} | {' | '.join(f'{f[key]:.3f}' for f in figures)} |"
+        for key, (what, goal) in GOALS.items()
+    ]
+    return f"""
+## Measured
+
+At temperature 0.7, on 200 combinations of names and makers that do not occur in the training stream, mean of three sampling seeds
+(`make bench-demo-models`):
+
+| | wanted | {" | ".join(heads)} |
+|---|---|{"---|" * len(heads)}
+{chr(10).join(rows)}
+"""
+
+
+def _is_ceiling(key: str) -> bool:
+    return key.startswith("weak") or key == "flip"
