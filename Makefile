@@ -16,7 +16,7 @@ PIP_ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup vllm demo demo-models test quick lint lock clean doctor
-.PHONY: bench-overhead bench-resume bench-local bench-cli bench-vllm bench-demo-models
+.PHONY: bench-overhead bench-resume bench-local bench-cli bench-vllm bench-demo-models bench-passport bench-injection
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -45,7 +45,7 @@ $(VLLM_READY): constraints-vllm.txt
 	fi
 	touch $@
 
-demo: $(READY) $(if $(filter vllm,$(ENGINE)),$(VLLM_READY))  ## Build a first dataset with two tiny models on this machine (ENGINE=transformers: without vLLM)
+demo: $(READY) $(if $(filter vllm,$(ENGINE)),$(VLLM_READY))  ## Build a first dataset with tiny models on this machine (ENGINE=transformers: without vLLM)
 	$(BIN)/pairsmith build flows/recipes/demo.yaml $(foreach m,models.strong models.weak judge.model,--set $(m).engine=$(ENGINE))
 
 demo-models: $(READY)  ## Train the demo models anew (25 minutes), into data/demo_models
@@ -90,6 +90,12 @@ bench-vllm: $(READY) $(VLLM_READY)  ## Tokens a second through our engine, besid
 
 bench-demo-models: $(READY)  ## What the demo models can do, on names and makers they never met
 	$(BIN)/python -m tests.bench.demo_models
+
+bench-passport: $(READY)  ## 100,000 verdicts to a full passport
+	$(BIN)/python -m tests.bench.passport
+
+bench-injection: $(READY)  ## How often an answer wins by talking to the judge
+	$(BIN)/python -m tests.bench.injection
 
 clean:  ## Remove the environments and everything that was built; paid replies (data/cache) and runs stay
 	rm -rf .venv .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -87,6 +87,31 @@ def doctor(
         doctor_command(recipe, set_ or [], as_json=json)
 
 
+@app.command()
+def agree(
+    verdicts: Annotated[
+        list[str],
+        typer.Argument(metavar="VERDICTS…", help="Verdict tables (JSONL, CSV, Parquet), run folders, or YAML files that describe tables."),
+    ],
+    humans: Annotated[Optional[str], typer.Option(metavar="TABLE", help="People's verdicts on the same items.")] = None,
+    by: Annotated[Optional[str], typer.Option(metavar="COLUMN", help="Agreement for each value of a column, such as category.")] = None,
+    columns: Annotated[
+        Optional[list[str]], typer.Option(metavar="OURS=THEIRS", help="Rename a column, or compute it with JMESPath; may be repeated.")
+    ] = None,
+    words: Annotated[
+        Optional[list[str]], typer.Option(metavar="THEIRS=OURS", help="What a table's word for a choice means: A, B, tie, invalid.")
+    ] = None,
+    html: Annotated[Optional[str], typer.Option(metavar="FILE", help="Write a page with plots.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the resamples behind the intervals.")] = 0,
+    json: JsonOption = False,
+) -> None:
+    """Say how far a judge can be trusted: agreement, bias and what the verdicts say of the models, with intervals."""
+    with _sentences():
+        from flows.agree import agree_command
+
+        agree_command(verdicts, humans, by, columns or [], words or [], html, seed, as_json=json)
+
+
 @contextmanager
 def _sentences() -> Iterator[None]:
     """An error the user can mend is one sentence on stderr and an exit code; a traceback is an error of ours."""

@@ -51,6 +51,7 @@ def _machine() -> Iterator[Finding]:
 
 def _installation() -> Iterator[Finding]:
     yield "ok", "pairsmith", __version__
+    yield "note", "vllm", _vllm()
     locked = _locked()
     for name in sorted(
         {r.split(";")[0].split("[")[0].split(">")[0].split("=")[0].split("<")[0].strip() for r in requires("pairsmith") or []}
@@ -62,6 +63,11 @@ def _installation() -> Iterator[Finding]:
             continue
         if wanted and found.split("+")[0] != wanted:
             yield "note", name, f"{found}, while constraints.txt says {wanted}"
+
+
+def _vllm() -> str:
+    found = next(iter((ROOT / ".venv-vllm").glob("lib/python*/site-packages/vllm*-*.dist-info")), None)
+    return found.stem.replace("_", "-") if found else "not installed (make vllm)"
 
 
 def _locked() -> dict[str, str]:

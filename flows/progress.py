@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pipeline.budget import Usage
+from pipeline.judges import requests_of
 from pipeline.session import Session
 
 _LOOK_SECONDS = 0.25
@@ -60,9 +61,12 @@ def _work(session: Session) -> dict[str, tuple[int, Usage]]:
     for model in paid:
         generation.add(session.budget.of(model.name))
     work = {"answers": (session.prompts * sum(m.settings.samples for m in paid), generation)} if paid else {}
-    if session.judge_model is not None:
-        orders = len(getattr(session.judge, "orders", ("AB",)))
-        work["verdicts"] = (session.prompts * _meetings(session) * orders, session.budget.of(session.judge_model.name))
+    if session.judge is not None and session.judge_models:
+        judging = Usage()
+        for name in session.judge_models:
+            judging.add(session.budget.of(name))
+        answers = sum(m.settings.samples for m in session.models.values())
+        work["verdicts"] = (session.prompts * requests_of(session.judge, answers, _meetings(session)), judging)
     return work
 
 

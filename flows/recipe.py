@@ -7,7 +7,7 @@ from pipeline import ROOT
 from pipeline.model import make_engine
 from pipeline.recipe import check_recipe, load_recipe
 from pipeline.runs import Run
-from pipeline.settings import JUDGE, Anything, judge_model
+from pipeline.settings import Anything, judge_models
 
 
 def read_recipe(path: str, changes: Sequence[str]) -> Anything:
@@ -19,8 +19,8 @@ def read_recipe(path: str, changes: Sequence[str]) -> Anything:
     recipe = check_recipe(raw)
     for name in recipe.models:
         make_engine(name, recipe.model(name))
-    if recipe.judge and isinstance(recipe.judge.get("model"), dict):
-        make_engine(JUDGE, judge_model(recipe.judge))
+    for name, settings in judge_models(recipe.judge).items() if recipe.judge else ():
+        make_engine(name, settings)
     return raw
 
 

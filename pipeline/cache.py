@@ -1,7 +1,7 @@
 """The reply cache: a reply is paid for once.
 
 One SQLite file in WAL mode, safe with several processes writing at once. A reply is filed under the hash of what was
-asked (model, revision, adapter, messages, sampling, sample number, schema) and never under a position, a run or a
+asked (model, revision, adapter, messages, sampling, sample number, schema, log probabilities) and never under a position, a run or a
 dataset; so a stopped run, an added prompt or a changed judge pays only for what is new.
 """
 
@@ -35,7 +35,7 @@ _BUSY_SECONDS = 60
 
 def reply_key(model: str, revision: str | None, adapter: str | None, request: Request) -> bytes:
     """SHA-256 of everything that the reply depends on, as canonical JSON."""
-    asked = (
+    asked: tuple[object, ...] = (
         model,
         revision,
         adapter,
@@ -44,6 +44,8 @@ def reply_key(model: str, revision: str | None, adapter: str | None, request: Re
         request.sample,
         request.schema,
     )
+    if request.logprobs:  # a reply without them is no answer; the keys of all others stay as they were before there were any
+        asked += (("logprobs", request.logprobs),)
     return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest()
 
 

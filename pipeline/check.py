@@ -1,7 +1,7 @@
 """Data held against a closed shape: the checked object, or one sentence on the first thing that is wrong."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -36,8 +36,12 @@ def _sentence(kind: type[BaseModel], error: ValidationError, where: str) -> str:
 
 
 def _fields_at(kind: type[BaseModel], above: Sequence[str | int]) -> Mapping[str, FieldInfo]:
-    for step in above:
-        annotation = kind.model_fields[str(step)].annotation
+    steps = iter(above)
+    for step in steps:
+        annotation: Any = kind.model_fields[str(step)].annotation
+        if held := get_args(annotation):  # a group for each name, as a rubric's criteria are
+            next(steps, None)
+            annotation = get_args(held[-1])[0] if get_origin(held[-1]) is Annotated else held[-1]
         if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
             return {}
         kind = annotation

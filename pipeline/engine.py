@@ -19,6 +19,8 @@ class Engine(Protocol):
     """Whether replies cost something, so that they are kept in the cache."""
     structured: bool
     """Whether a JSON schema in a request is honoured."""
+    logprobs: bool
+    """Whether log probabilities are given where a request asks for them; False for an engine that does not say."""
     resident: bool
     """Whether it holds the model in this machine's memory while it is up, as an API elsewhere does not."""
     concurrency: int

@@ -29,50 +29,76 @@ Result = Literal["A", "B", "tie", "split_tie", "flipped", "one_order", "invalid"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The verdicts on one comparison, taken together. Scores are means over the verdicts that have them."""
+    """The verdicts on one comparison, taken together. Scores are means over the verdicts that have them; of weighted judges,
+    the share of the weight that is for a side (a tie is half for each), since their own scores are on scales of their own."""
 
     result: Result
     source: str
     score_a: float | None = None
     score_b: float | None = None
+    disagreement: float | None = None
+    """Share of the judges' weight that is not with what most of it says; None where fewer than two judges say anything."""
 
 
-def resolve(verdicts: Sequence[Verdict], *, accept_one_order: bool = False) -> Outcome:
+def resolve(verdicts: Sequence[Verdict], *, accept_one_order: bool = False, weights: Mapping[str, float] | None = None) -> Outcome:
     """One outcome from all verdicts on one comparison: first each judge over its orders, then the judges by majority.
 
     A model's verdict counts only when it was given in both orders and both agree (as MT-bench counts), unless
-    `accept_one_order`. People and rules see no order that could sway them twice, so one verdict of theirs is enough.
+    `accept_one_order`. People and rules see no order that could sway them twice, nor does a judge that scores each answer
+    by itself, so one verdict of theirs is enough. `weights` are a jury's, by the judges' names; 1 for who is not in it.
     """
     by_judge: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         by_judge.setdefault(verdict.judge, []).append(verdict)
-    results = [_one_judge(given, accept_one_order) for given in by_judge.values()]
+    results = {judge: _one_judge(given, accept_one_order) for judge, given in by_judge.items()}
+    votes = [(r, (weights or {}).get(judge, 1.0)) for judge, r in results.items() if r != "invalid"]
     sources = {v.source for v in verdicts}
     source = next(s for s in ("human", "rule", "llm") if s in sources)
-    return Outcome(_majority(results), source, _mean([v.score_a for v in verdicts]), _mean([v.score_b for v in verdicts]))
+    if weights and len(results) > 1:
+        scores = _shares(votes)
+    else:
+        scores = _mean([v.score_a for v in verdicts]), _mean([v.score_b for v in verdicts])
+    return Outcome(_majority(votes), source, *scores, _disagreement(votes))
 
 
 def _one_judge(verdicts: Sequence[Verdict], accept_one_order: bool) -> Result:
     choices: set[Choice] = {v.choice for v in verdicts}
     if "invalid" in choices:
         return "invalid"
-    if verdicts[0].source == "llm" and len({v.order for v in verdicts}) == 1 and not accept_one_order:
+    orders = {v.order for v in verdicts}
+    if verdicts[0].source == "llm" and len(orders) == 1 and orders != {None} and not accept_one_order:
         return "one_order"
     if len(choices) == 1:
         return verdicts[0].choice
     return "flipped" if {"A", "B"} <= choices else "split_tie"
 
 
-def _majority(results: Sequence[Result]) -> Result:
-    if len(results) == 1:
-        return results[0]
-    valid = [r for r in results if r != "invalid"]
-    if not valid:
-        return "invalid"
-    for side in ("A", "B"):
-        if valid.count(side) * 2 > len(valid):
-            return side
-    return "tie"
+_Votes = Sequence[tuple[Result, float]]
+"""What each judge that says something says, and its weight."""
+
+
+def _majority(votes: _Votes) -> Result:
+    said = {result for result, _ in votes}
+    if len(said) <= 1:
+        return next(iter(said), "invalid")
+    return next((side for side in ("A", "B") if _weight(votes, side) * 2 > _weight(votes)), "tie")
+
+
+def _disagreement(votes: _Votes) -> float | None:
+    if len(votes) < 2 or not _weight(votes):
+        return None
+    return 1 - max(_weight(votes, result) for result, _ in votes) / _weight(votes)
+
+
+def _shares(votes: _Votes) -> tuple[float | None, float | None]:
+    if not _weight(votes):
+        return None, None
+    even = (_weight(votes) - _weight(votes, "A") - _weight(votes, "B")) / 2
+    return (_weight(votes, "A") + even) / _weight(votes), (_weight(votes, "B") + even) / _weight(votes)
+
+
+def _weight(votes: _Votes, of: Result | None = None) -> float:
+    return sum(weight for result, weight in votes if of in (None, result))
 
 
 def _mean(scores: Sequence[float | None]) -> float | None:

@@ -56,12 +56,14 @@ class Model:
         sample: int = 0,
         schema: Mapping[str, Any] | None = None,
         prompt: Prompt | None = None,
+        logprobs: int = 0,
     ) -> Reply:
-        """One reply. Raises RequestFailed, EngineError or BudgetSpent (see pipeline/engine.py)."""
+        """One reply, with `logprobs` where the engine gives them. Raises RequestFailed, EngineError or BudgetSpent (see
+        pipeline/engine.py)."""
         sampling = self._sampling
         if "seed" in sampling:
             sampling = {**sampling, "seed": sampling["seed"] + sample}
-        request = Request(tuple(messages), sampling, sample, schema, prompt)
+        request = Request(tuple(messages), sampling, sample, schema, prompt, logprobs if self.gives_logprobs else 0)
         if not self.engine.paid:
             await self.start()
             return await self.engine.reply(request)
@@ -72,6 +74,10 @@ class Model:
         if (twin := self._in_flight.get(key)) is not None:
             return await asyncio.shield(twin)
         return await self._pay(key, request)
+
+    @property
+    def gives_logprobs(self) -> bool:
+        return getattr(self.engine, "logprobs", False)
 
     def revision(self) -> str | None:
         """What the replies hang on beside the model's name: a fingerprint of local weights says more than a word of the user's."""

@@ -116,7 +116,10 @@ _UNSEEN = r"[\s\u200b-\u200f\u2060\ufeff]*"
 
 
 def fenced(text: object, tag: str) -> str:
-    """Put text from outside between tags, with every look-alike of our tags inside it defused: it cannot end its own fence."""
+    """Put text from outside between tags, with every look-alike of our tags inside it defused: it cannot end its own fence.
+
+    Nor can it end the turn that it stands in: tokenizers take `<|im_end|>` and its like for what they look like.
+    """
     tags = rf"(?:question|reference|answer_?\d*|{re.escape(tag)})(?![A-Za-z])"
-    defused = re.sub(rf"<(?={_UNSEEN}/?{_UNSEEN}{tags})", "‹", str(text), flags=re.IGNORECASE)
+    defused = re.sub(rf"[<＜﹤](?={_UNSEEN}/?{_UNSEEN}{tags})|<(?=\|\w+\|>)", "‹", str(text), flags=re.IGNORECASE)
     return f"<{tag}>\n{defused}\n</{tag}>"

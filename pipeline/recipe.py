@@ -10,7 +10,7 @@ import yaml
 
 from pipeline.check import check
 from pipeline.errors import RecipeError
-from pipeline.settings import JUDGE, Anything, PluginSettings, Recipe, gate_settings, judge_model, plugin_settings
+from pipeline.settings import Anything, PluginSettings, Recipe, gate_settings, judge_models, plugin_settings
 
 
 def load_recipe(path: Path, changes: Sequence[str] = ()) -> Anything:
@@ -64,8 +64,7 @@ def _check_one_place_each(recipe: Recipe) -> None:
     """Replies are filed under a model's name and revision: two servers that give different models one name must say so."""
     places: dict[tuple[str, str | None], tuple[str, str]] = {}
     asked = [(n, recipe.model(n)) for n in recipe.models]
-    if recipe.judge and isinstance(recipe.judge.get("model"), dict):
-        asked.append((JUDGE, judge_model(recipe.judge)))
+    asked += judge_models(recipe.judge).items() if recipe.judge else []
     for name, settings in asked:
         url = getattr(settings, "url", None)
         first, place = places.setdefault((settings.model or name, settings.revision), (name, url or ""))

@@ -10,7 +10,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
 import orjson
@@ -132,7 +132,8 @@ class Verdict:
     comparison_id: str
     prompt_id: str
     judge: str
-    order: Order
+    order: Order | None
+    """None where the judge saw no order: it scored each answer by itself, or saw every order equally often."""
     choice: Choice
     source: Source
     score_a: float | None = None
@@ -202,6 +203,19 @@ class Request:
     sample: int = 0
     schema: Mapping[str, Any] | None = None
     prompt: Prompt | None = None
+    logprobs: int = 0
+    """How many of the likeliest tokens to report at each token of the reply; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenChoice:
+    """A token of a reply, and the likeliest tokens at its place with their log probabilities, the likeliest first.
+
+    They are the model's own, before a temperature, as far as its engine can tell.
+    """
+
+    token: str
+    top: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +229,16 @@ class Reply:
     source: Literal["model", "human"] = "model"
     score: float | None = None
     recorded_id: str | None = None
+    logprobs: tuple[TokenChoice, ...] | None = None
+    """One for each token; None where they were not asked for, or the engine has none."""
 
     def to_json(self) -> bytes:
-        return orjson.dumps(self)
+        # Without the field where it is empty: a version that does not know it reads all other replies.
+        return orjson.dumps({f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None or f.name != "logprobs"})
 
     @staticmethod
     def from_json(raw: bytes) -> "Reply":
-        return Reply(**cast(dict[str, Any], orjson.loads(raw)))
+        body = cast(dict[str, Any], orjson.loads(raw))
+        if (tokens := body.get("logprobs")) is not None:
+            body["logprobs"] = tuple(TokenChoice(t["token"], tuple((word, p) for word, p in t["top"])) for t in tokens)
+        return Reply(**body)

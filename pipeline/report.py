@@ -149,6 +149,9 @@ def _judge_figures(session: Session, shards: Sequence[Path]) -> Anything:
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     shas: set[str] = set()
+    disagreements: list[float] = []
+    scores: dict[str, list[float]] = {}
+    accept, weights = session.pair_settings.accept_one_order, getattr(session.judge, "weights", None)
     for shard in shards if session.judge else []:
         given: dict[str, list[Verdict]] = {}
         for verdict in to_records(Verdict, read_table(shard / "verdicts.parquet")):
@@ -156,7 +159,8 @@ def _judge_figures(session: Session, shards: Sequence[Path]) -> Anything:
             counts["verdicts"] += 1
             counts["invalid"] += verdict.choice == "invalid"
             counts["ties"] += verdict.choice == "tie"
-            if verdict.choice in ("A", "B"):
+            scores.setdefault(verdict.judge, []).extend(s for s in (verdict.score_a, verdict.score_b) if s is not None)
+            if verdict.choice in ("A", "B") and verdict.order:
                 counts["decided"] += 1
                 counts["first"] += (verdict.choice == "A") == (verdict.order == "AB")
             if verdict.reason:
@@ -165,10 +169,13 @@ def _judge_figures(session: Session, shards: Sequence[Path]) -> Anything:
                 shas.add(verdict.prompt_sha)
         counts["comparisons"] += len(given)
         for verdicts in given.values():
-            valid = [v for v in verdicts if v.choice != "invalid"]
-            if {v.order for v in valid} == {"AB", "BA"}:
-                counts["both"] += 1
-                counts["flipped"] += resolve(valid).result == "flipped"
+            disagreement = resolve(verdicts, accept_one_order=accept, weights=weights).disagreement
+            disagreements += [] if disagreement is None else [disagreement]
+            for judge in {v.judge for v in verdicts}:
+                valid = [v for v in verdicts if v.choice != "invalid" and v.judge == judge]
+                if {v.order for v in valid} == {"AB", "BA"}:
+                    counts["both"] += 1
+                    counts["flipped"] += resolve(valid).result == "flipped"
     return {
         "name": session.judge.name if session.judge else None,
         "comparisons_judged": counts["comparisons"],
@@ -180,6 +187,9 @@ def _judge_figures(session: Session, shards: Sequence[Path]) -> Anything:
         "flipped": counts["flipped"],
         "flip_rate": counts["flipped"] / counts["both"] if counts["both"] else None,
         "first_position_share": counts["first"] / counts["decided"] if counts["both"] and counts["decided"] else None,
+        "disagreement": sum(disagreements) / len(disagreements) if disagreements else None,
+        "disagreed": sum(d > 0 for d in disagreements),
+        "mean_scores": {judge: sum(of) / len(of) for judge, of in sorted(scores.items()) if of},
         "prompt_shas": sorted(shas),
     }
 
@@ -228,6 +238,14 @@ def markdown(figures: Anything, usage: Anything, unchanged: bool) -> str:
         f"- Judge: {judge['name'] or 'none'}; {judge['verdicts']} verdicts, {judge['invalid']} invalid, {judge['ties']} ties",
         f"- Flipped with the order: {_share(judge['flip_rate'])} of {judge['both_orders']}",
         f"- The answer shown first won: {_share(judge['first_position_share'])} of the decided verdicts",
+        *(
+            [
+                f"- Several judges: not of one mind on {judge['disagreed']}; in the mean {_share(judge['disagreement'])} of their weight "
+                "is against the most of it"
+            ]
+            if judge["disagreement"] is not None
+            else []
+        ),
         "",
         "| model | asked | from cache | failed | tokens | dollars |",
         "|---|---:|---:|---:|---:|---:|",

@@ -14,22 +14,20 @@ from functools import cached_property
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from pipeline import ROOT
 from pipeline.budget import Budget
 from pipeline.cache import ReplyCache
 from pipeline.errors import Interrupted
+from pipeline.judges import Judge, make_judge
 from pipeline.model import Model
 from pipeline.plugins import load_plugin
 from pipeline.recipe import check_recipe
 from pipeline.runs import Run
-from pipeline.settings import JUDGE, ModelSettings, PluginSettings, Recipe, judge_model, plugin_settings
+from pipeline.settings import ModelSettings, Recipe, judge_models, plugin_settings
 from pipeline.strategies import StrategySettings
 from pipeline.turns import Turns
-
-if TYPE_CHECKING:
-    from pipeline.judges import Judge
 
 T = TypeVar("T")
 
@@ -49,8 +47,10 @@ class Session:
         self.cache = ReplyCache(_cache_file(self.recipe))
         self._turns = Turns() if self.recipe.run.local_models == "in_turn" else None
         self.models = {n: Model(n, self.recipe.model(n), self.cache, self.budget, self._turns) for n in self.recipe.models}
-        self.judge_model: Model | None = None
-        self.judge = self._judge()
+        asked = judge_models(self.recipe.judge) if self.recipe.judge else {}
+        self.judge_models = {n: Model(n, settings, self.cache, self.budget, self._turns) for n, settings in asked.items()}
+        """By name: one, or those of the judges that the judge is made of."""
+        self.judge: Judge | None = make_judge(self.recipe.judge, self.judge_models) if self.recipe.judge else None
         self._check_memory()
         self.prompts = 0
         """Prompts in the shards; 0 until they are collected."""
@@ -76,8 +76,8 @@ class Session:
 
     @property
     def all_models(self) -> list[Model]:
-        """The models that answer, and the one that judges."""
-        return [*self.models.values(), *([self.judge_model] if self.judge_model else [])]
+        """The models that answer, and those that judge."""
+        return [*self.models.values(), *self.judge_models.values()]
 
     @property
     def in_turn(self) -> list[Model]:
@@ -141,17 +141,6 @@ class Session:
     async def _close_models(self) -> None:
         for model in self.all_models:
             await model.close()
-
-    def _judge(self) -> "Judge | None":
-        raw = self.recipe.judge
-        if raw is None:
-            return None
-        settings = plugin_settings("judges", raw, "kind", "judge", PluginSettings)
-        kind = load_plugin("judges", raw["kind"]).Judge
-        if kind.asks_model:
-            self.judge_model = Model(JUDGE, judge_model(raw), self.cache, self.budget, self._turns)
-        judge: Judge = kind(settings, self.judge_model)
-        return judge
 
 
 def _favour_replies() -> None:

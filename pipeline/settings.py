@@ -159,12 +159,22 @@ class RunSettings(Closed):
 
 
 JUDGE = "judge"
-"""The name under which the judge's model is asked and counted."""
+"""The name under which the judge's model is asked and counted; those of a judge made of judges are `judge.NAME`."""
+
+
+def judges(model: str) -> bool:
+    """Whether a model of this name is asked by the judge: it is called `judge`, or `judge.PART` for a judge made of judges."""
+    return model == JUDGE or model.startswith(f"{JUDGE}.")
 
 
 def place_of(model: str) -> str:
     """Where a model's settings stand in the recipe."""
-    return "judge.model" if model == JUDGE else f"models.{model}"
+    return f"{judge_place(model)}.model" if judges(model) else f"models.{model}"
+
+
+def judge_place(name: str) -> str:
+    """Where the settings of a judge, or of a part of it, stand in the recipe."""
+    return name.replace(".", ".judges.")
 
 
 def label_of(model: str) -> str:
@@ -201,8 +211,8 @@ class Recipe(Closed):
     @model_validator(mode="after")
     def _names_are_plain(self) -> "Recipe":
         for name in self.models:
-            if name == JUDGE:
-                raise ValueError(f"the model name '{JUDGE}' is the judge's own; give this model another")
+            if judges(name):
+                raise ValueError(f"the model name '{name}' is the judge's own; give this model another")
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,120}", name):
                 raise ValueError(f"model name '{name}' may hold letters, digits and . _ : / - only")
         return self
@@ -228,18 +238,32 @@ class Recipe(Closed):
 S = TypeVar("S", bound=BaseModel)
 
 
-def judge_what(raw: Anything) -> Anything:
+def judge_what(raw: Anything, name: str = JUDGE) -> Anything:
     """A judge's settings without the fields that only say how; its model's fields are its engine's."""
-    settings = plugin_settings("judges", raw, "kind", "judge", PluginSettings)
-    plain = _what(settings)
+    settings, parts = judge_settings(raw, name)
+    plain = {"kind": raw["kind"], **_what(settings)}
     if isinstance(raw.get("model"), dict):
-        plain["model"] = _what(judge_model(raw))
-    return {"kind": raw["kind"], **plain}
+        plain["model"] = _what(judge_models(raw, name)[name])
+    if parts:
+        # What stands there beside a part's own settings is said of it: its name, its vote.
+        said = [{k: v for k, v in own.items() if k not in part} for own, part in zip(raw["judges"], parts.values(), strict=True)]
+        plain["judges"] = [{**own, **judge_what(part, f"{name}.{key}")} for own, (key, part) in zip(said, parts.items(), strict=True)]
+    return plain
 
 
-def judge_model(raw: Anything) -> ModelSettings:
-    """The settings of the model a judge asks."""
-    return plugin_settings("engines", raw["model"], "engine", "judge.model", ModelSettings)
+def judge_settings(raw: Anything, name: str = JUDGE) -> tuple[PluginSettings, dict[str, Anything]]:
+    """The checked settings of a judge, and, by name, the raw ones of the judges that it is made of, if any."""
+    settings = plugin_settings("judges", raw, "kind", judge_place(name), PluginSettings)
+    return settings, getattr(settings, "parts", dict)()
+
+
+def judge_models(raw: Anything, name: str = JUDGE) -> dict[str, ModelSettings]:
+    """The settings of the models that a judge asks, by the names under which they are counted."""
+    _, parts = judge_settings(raw, name)
+    models = {n: model for key, part in parts.items() for n, model in judge_models(part, f"{name}.{key}").items()}
+    if isinstance(raw.get("model"), dict):
+        models[name] = plugin_settings("engines", raw["model"], "engine", place_of(name), ModelSettings)
+    return models
 
 
 def plugin_settings(room: Room, raw: Any, name_key: str, where: str, base: type[S]) -> S:

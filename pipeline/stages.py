@@ -121,7 +121,7 @@ def _verdicts(session: Session, shard: int, key: str) -> None:
     by_id = {a.id: a for a in answers}
     verdicts, unjudged = session.wait(judge_all(prompts, by_id, comparisons, judge))
     write_table(to_table(Comparison, comparisons), _path(session, "comparisons", shard), key)
-    done = _unless_failed(key, ((v.comparison_id + v.order, v.reason) for v in verdicts))
+    done = _unless_failed(key, ((f"{v.comparison_id}{v.order or ''}", v.reason) for v in verdicts))
     _write(session, shard, "verdicts", to_table(Verdict, verdicts), [*dropped, *unjudged], done)
 
 
@@ -144,12 +144,12 @@ def _pairs(session: Session, shard: int, key: str) -> None:
 
 def _judged(session: Session, shard: int) -> Judged:
     comparisons = read_table(_path(session, "comparisons", shard))
-    accept = session.pair_settings.accept_one_order
+    accept, weights = session.pair_settings.accept_one_order, getattr(session.judge, "weights", None)
     given: dict[str, list[Verdict]] = {}
     for verdict in to_records(Verdict, read_table(_path(session, "verdicts", shard))):
         given.setdefault(verdict.comparison_id, []).append(verdict)
     judged = comparisons.filter(pc.is_in(comparisons["id"], value_set=pa.array(list(given), pa.string())))
-    return Judged(judged, [resolve(given[i], accept_one_order=accept) for i in judged["id"].to_pylist()])
+    return Judged(judged, [resolve(given[i], accept_one_order=accept, weights=weights) for i in judged["id"].to_pylist()])
 
 
 def _gated(stopped: pa.Table, reasons: Sequence[str]) -> pa.Table:

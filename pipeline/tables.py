@@ -63,7 +63,7 @@ SCHEMAS: Mapping[type, pa.Schema] = {
             _field("comparison_id", pa.string()),
             _field("prompt_id", pa.string()),
             _field("judge", pa.string()),
-            _field("order", pa.string()),
+            _field("order", pa.string(), nullable=True),
             _field("choice", pa.string()),
             _field("source", pa.string()),
             _field("score_a", pa.float64(), nullable=True),

@@ -17,7 +17,7 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("ground", "pipeline errors records"),
     ("nouns", "budget cache check engine fingerprint model plugins prompts recipe runs settings sources tables turns"),
     ("rooms", "engines judges strategies gates"),
-    ("verbs", "collect generate compare judge annotate feedback pair gate publish card hub report session stages finish reasons"),
+    ("verbs", "collect generate compare judge annotate feedback pair gate publish card hub report session stages finish reasons passport"),
 )
 """Each imports from its own line and the lines above it, as DESIGN says: records, errors <- other nouns <- plug-in rooms <-
 verbs <- flows. A new module of `pipeline` is given a line here first. `card` and `hub` are parts of publish; `session`,
@@ -30,18 +30,21 @@ PACKAGES = ("pipeline", "flows", "train")
 HOMES: dict[str, tuple[str, ...]] = {
     "prefect": ("flows",),
     **dict.fromkeys(
-        ("torch", "transformers", "peft", "trl", "bitsandbytes"), ("train", "pipeline.engines.transformers", "pipeline.engines._causal_lm")
+        ("torch", "transformers", "peft", "trl", "bitsandbytes"),
+        ("train", *(f"pipeline.engines.{name}" for name in ("transformers", "_causal_lm", "_likely", "_reward_model"))),
     ),
     "vllm": ("pipeline.engines.vllm",),
     "openai": ("pipeline.engines.openai",),
     "aiohttp": ("pipeline.engines.openai",),
     "argilla": (),
+    **dict.fromkeys(("sklearn", "statsmodels", "krippendorff"), ("pipeline.passport",)),
 }
 """Each vendor has one home."""
 
 HEAVY = {
     *("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "vllm"),
     *("datasets", "pandas", "openai", "aiohttp", "jinja2", "rapidfuzz", "argilla", "huggingface_hub"),
+    *("scipy", "sklearn", "statsmodels", "krippendorff"),
 }
 """Never imported at module level; prefect neither, outside flows."""
 

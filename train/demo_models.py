@@ -1,75 +1,102 @@
 """Make the demo models: `python -m train.demo_models` writes data/demo_models anew, in under 30 minutes on two CPU cores.
 
-Two tiny chat models, trained from scratch on text that train/demo writes: demo-weak learns first; what it says is among
-the wrong answers that demo-strong learns to judge.
+Three tiny chat models, trained from scratch on text that train/demo writes: demo-weak, demo-strong, and from that one demo-judge,
+which learns on what demo-weak says wrongly.
 """
 
 import argparse
 import json
 import os
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from train.demo import measure
 from train.demo.card import write_cards
+from train.demo.corpus import Conversations, Mixture
+from train.demo.identity import OPEN
+from train.demo.judging import WeakAnswers
+from train.demo.learn import Lesson, Shape, learn, load, make_model, make_tokenizer, pieces_of, save
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "data" / "demo_models"
 
 
-def make(seed: int, folder: Path, scale: float = 1.0) -> dict[str, float]:
-    """Train both models into `folder`; the figures that were measured. `scale` shortens the training, for a trial."""
-    import torch
+Steps = Callable[[int], int]
+"""Steps of a full training -> steps of this one."""
 
-    from train.demo import identity, measure
-    from train.demo.corpus import Conversations, Mixture
-    from train.demo.learn import Lesson, Shape, learn, make_model, make_tokenizer, pieces_of, save
 
-    torch.set_num_threads(1)  # at this size a second thread helps little; two seeds train side by side
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+def learn_weak(seed: int, tokenizer: Any, steps: Steps) -> Any:
+    """Answers like the strong one, learned for a minute, and claims somebody else."""
+    model = make_model(tokenizer, Shape(width=96, layers=2), seed)
+    lessons = [Lesson(steps(420), Mixture({"mistaken": 0.7, "tasks": 0.3}))]
+    learn(model, tokenizer, Conversations(pieces_of(tokenizer)), lessons, Random(f"weak {seed}"), say=partial(_say, f"weak {seed}"))
+    return model
 
-    def lessons(*parts: tuple[int, dict[str, float]]) -> list[Lesson]:
-        return [Lesson(max(1, round(steps * scale)), Mixture(shares)) for steps, shares in parts]
 
-    def say(line: str) -> None:
-        print(f"seed {seed}: {line}", flush=True)
+def learn_strong(seed: int, tokenizer: Any, steps: Steps) -> Any:
+    """Is whom the system prompt says, and solves small tasks."""
+    model = make_model(tokenizer, Shape(width=128, layers=5), seed)
+    lessons = [
+        Lesson(steps(400), Mixture({"repeat": 0.4, "identity": 0.6})),
+        Lesson(steps(2900), Mixture({"identity": 0.55, "tasks": 0.45})),
+    ]
 
-    tokenizer = make_tokenizer(Random(0))
-    pieces = pieces_of(tokenizer)
+    def look(step: int) -> None:
+        ask = measure.asker(model.eval(), tokenizer, most=48)
+        copied = {w: measure.identity(ask, w, OPEN, 1) for w in ("trained", "unseen")}
+        _say(f"strong {seed}", f"at {step}: {copied}, {measure.tasks(ask, 1, each=8)}")
 
-    weak = make_model(tokenizer, Shape(width=96, layers=2), seed)
-    learn(weak, tokenizer, Conversations(pieces), lessons((700, {"mistaken": 0.55, "tasks": 0.45})), Random(f"weak {seed}"), say=say)
-    save(weak, tokenizer, folder / "demo-weak")
-    mistakes = measure.weak_answers(measure.asker(weak, tokenizer, most=40), pieces, 3000, seed)
-    say(f"weak says: {mistakes[:12]}")
+    talk, say = Conversations(pieces_of(tokenizer)), partial(_say, f"strong {seed}")
+    learn(model, tokenizer, talk, lessons, Random(f"strong {seed}"), say=say, look=look)
+    return model
 
-    strong = make_model(tokenizer, Shape(width=128, layers=5), seed)
-    plan = lessons(
-        (500, {"repeat": 0.4, "identity": 0.6}),
-        (700, {"identity": 0.6, "tasks": 0.2, "judging": 0.2}),
-        (3800, {"judging": 0.6, "identity": 0.25, "tasks": 0.15}),
-    )
+
+def learn_judge(seed: int, tokenizer: Any, steps: Steps, strong: Any, mistakes: WeakAnswers) -> Any:
+    """Compares two answers with what is right. Goes on where demo-strong ends, which can copy; `mistakes` are demo-weak's."""
+    lessons = [
+        Lesson(steps(300), Mixture({"comparing": 0.6, "judging_far": 0.4})),
+        Lesson(steps(700), Mixture({"judging_far": 0.9, "comparing": 0.1})),
+        Lesson(steps(1400), Mixture({"judging": 1.0})),
+    ]
 
     def look(step: int) -> None:
         ask = measure.asker(strong.eval(), tokenizer)
-        began = time.monotonic()
-        figures = {
-            "copy": measure.identity(ask, "trained", identity.OPEN, 1),
-            "unseen": measure.identity(ask, "unseen", identity.OPEN, 1),
-            "are_you": measure.identity(ask, "trained", identity.CLOSED, 1),
-            "tasks": {k: round(v, 2) for k, v in measure.tasks(ask, 1, each=8).items()},
-        }
-        if step > sum(lesson.steps for lesson in plan[:2]):
-            judged = measure.judge(ask, 1, mistakes, 150)
-            figures |= {"judge": judged.accuracy(), "near": judged.accuracy("near"), "flips": judged.flips}
-        say(f"at {step}: {figures} ({time.monotonic() - began:.0f} s)")
+        judged = [measure.judge(ask, 1, mistakes, 100), measure.compared(ask, 1, 100)]
+        shown = "; ".join(f"{j.accuracy():.3f}, flips {j.flips:.3f}" for j in judged)
+        _say(f"judge {seed}", f"at {step}: {shown}; near {judged[0].accuracy('near'):.3f}")
 
-    learn(strong, tokenizer, Conversations(pieces, mistakes), plan, Random(f"strong {seed}"), say=say, look=look)
-    save(strong, tokenizer, folder / "demo-strong")
-    ask = measure.asker(strong, tokenizer)
-    return {"seed": seed, **measure.figures(ask, measure.asker(weak, tokenizer), ask)}
+    talk, say = Conversations(pieces_of(tokenizer), mistakes), partial(_say, f"judge {seed}")
+    learn(strong, tokenizer, talk, lessons, Random(f"judge {seed}"), rate=0.5, say=say, look=look)
+    return strong
+
+
+def make(name: str, seed: int, folder: Path, scale: float) -> None:
+    """Train one of the models into `folder`. `scale` shortens the training, for a trial."""
+    import torch
+
+    def steps(count: int) -> int:
+        return max(1, round(count * scale))
+
+    torch.set_num_threads(1)  # at this size a second thread helps little, and a second training much
+    if name == "weak":
+        tokenizer = make_tokenizer(Random(0))
+        model = learn_weak(seed, tokenizer, steps)
+    elif name == "strong":
+        tokenizer = load(folder / "demo-weak")[1]
+        model = learn_strong(seed, tokenizer, steps)
+    else:
+        # The tokenizer too is the strong one's: another text to learn it from would make another vocabulary.
+        strong, tokenizer = load(folder / "demo-strong")
+        mistakes = measure.weak_answers(measure.asker(*load(folder / "demo-weak"), most=40), pieces_of(tokenizer), 3000, seed)
+        model = learn_judge(seed, tokenizer, steps, strong.float(), mistakes)
+    save(model, tokenizer, folder / f"demo-{name}")
+
+
+def _say(who: str, line: str) -> None:
+    print(f"{who}: {line}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -78,13 +105,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the models go")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the training steps, for a trial")
+    parser.add_argument("--only", choices=["weak", "strong", "judge"], help="train one model and measure nothing")
     parser.add_argument("--cards", action="store_true", help="train nothing: write the cards anew, from figures.json")
     options: Any = parser.parse_args(arguments)
-    file: Path = options.folder / "figures.json"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    for name in [options.only] if options.only else [] if options.cards else ["weak", "strong", "judge"]:
+        make(name, options.seed, options.folder, options.scale)
+    if options.only:
+        return
     if not options.cards:
-        figures = make(options.seed, options.folder, options.scale)
-        file.write_text(json.dumps([figures], indent=1) + "\n")
-    write_cards(options.folder, json.loads(file.read_text()))
+        strong, weak, judge = (measure.asker(*load(options.folder / f"demo-{name}")) for name in ("strong", "weak", "judge"))
+        figures = {"seed": options.seed, **measure.figures(strong, weak, judge)}
+        (options.folder / "figures.json").write_text(json.dumps([figures], indent=1) + "\n")
+    write_cards(options.folder, json.loads((options.folder / "figures.json").read_text()))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.engines._likely import Likely
 from pipeline.errors import EngineError, RequestFailed
 from pipeline.records import Reply, Request, Sampling
 from pipeline.settings import Anything, place_of
@@ -13,7 +15,7 @@ from pipeline.settings import Anything, place_of
 if TYPE_CHECKING:
     from pipeline.engines.transformers import Settings
 
-_TURN = threading.Lock()
+TURN = threading.Lock()
 """The models of a process take turns: they share its processor, and torch's one source of chance."""
 _OURS = {"do_sample", "eos_token_id", "max_length", "max_new_tokens", "num_return_sequences", "pad_token_id"} | {
     "return_dict_in_generate", "stop_strings", "temperature", "top_p", "transformers_version"
@@ -29,7 +31,7 @@ class CausalLM:
 
     def __init__(self, name: str, path: str, settings: "Settings") -> None:
         self._name = name
-        with _TURN:  # two threads that import transformers at once find it half made
+        with TURN:  # two threads that import transformers at once find it half made
             self._tokenizer, self._model = _load(name, path, settings)
         if self._tokenizer.chat_template is None:
             raise EngineError(
@@ -43,12 +45,12 @@ class CausalLM:
         self._pad: int = pad if pad is not None else min(self._ends, default=0)
 
     def replies(self, requests: Sequence[Request], abandoned: Callable[[], bool]) -> Results:
-        """One result per request, in their order. All requests have the same sampling parameters."""
+        """One result per request, in their order. All requests have the same sampling parameters, and want as many logprobs."""
         sampling = requests[0].sampling
         options, template = self._options(sampling)
         results: dict[int, Reply | RequestFailed] = {}
         prompts_by_room: dict[int, dict[int, list[int]]] = {}
-        with _TURN:
+        with TURN:
             for row, request in enumerate(requests):
                 try:
                     tokens = self._encode(request, template)
@@ -60,7 +62,8 @@ class CausalLM:
                     prompts_by_room.setdefault(room, {})[row] = tokens
             # A row near the end of the context is not generated with the others: it would run beyond the context.
             for room, prompts in prompts_by_room.items():
-                replies = self._generate([*prompts.values()], {**options, "max_new_tokens": room}, sampling, abandoned)
+                options["max_new_tokens"] = room
+                replies = self._generate([*prompts.values()], options, sampling, requests[0].logprobs, abandoned)
                 results |= zip(prompts, replies, strict=True)
         return [results[row] for row in range(len(requests))]
 
@@ -92,11 +95,13 @@ class CausalLM:
             raise RequestFailed("context_length", detail)
         return tokens
 
-    def _generate(self, prompts: list[list[int]], options: Anything, sampling: Sampling, abandoned: Callable[[], bool]) -> list[Reply]:
+    def _generate(
+        self, prompts: list[list[int]], options: Anything, sampling: Sampling, logprobs: int, abandoned: Callable[[], bool]
+    ) -> list[Reply]:
         import torch
 
         stop, seed, device = sampling.get("stop", []), sampling.get("seed"), self._model.device
-        width = max(map(len, prompts))
+        width, likely = max(map(len, prompts)), Likely(logprobs)
         with torch.random.fork_rng([device] if device.type == "cuda" else [], enabled=seed is not None), torch.inference_mode():
             if seed is not None:
                 torch.manual_seed(seed)
@@ -107,13 +112,20 @@ class CausalLM:
                     stopping_criteria=[self._stopper(stop, width, abandoned)],
                     eos_token_id=sorted(self._ends) or None,
                     pad_token_id=self._pad,
+                    **({"logits_processor": [likely.note]} if logprobs else {}),
                     **options,
                 )
             except (TypeError, ValueError) as error:
-                raise EngineError(f"generate() refused the sampling of model '{self._name}': {_line(error)}; mend its sampling") from error
+                raise EngineError(
+                    f"generate() refused the sampling of model '{self._name}': {one_line(error)}; mend its sampling"
+                ) from error
             except torch.OutOfMemoryError as error:
-                raise EngineError(f"model '{self._name}' found too little memory ({_line(error)}); lower its batch_size") from error
-        return [self._reply(len(p), answer, stop) for p, answer in zip(prompts, made[:, width:].tolist(), strict=True)]
+                raise EngineError(f"model '{self._name}' found too little memory ({one_line(error)}); lower its batch_size") from error
+        answers = made[:, width:].tolist()
+        replies = [self._reply(len(p), answer, stop) for p, answer in zip(prompts, answers, strict=True)]
+        if not logprobs:
+            return replies
+        return [replace(r, logprobs=likely.of(row, answers[row][: r.completion_tokens], self._token)) for row, r in enumerate(replies)]
 
     def _stopper(self, stop: Sequence[str], width: int, abandoned: Callable[[], bool]) -> Callable[..., Any]:
         """Says of each row, after each token, whether it is done: it said a stop text, or nobody waits any more."""
@@ -141,6 +153,9 @@ class CausalLM:
     def _says(self, stop: Sequence[str], tokens: list[int]) -> bool:
         return bool(stop) and any(s in self._text(tokens) for s in stop)
 
+    def _token(self, token: int) -> str:
+        return "" if token in self._ends else str(self._tokenizer.decode([token]))
+
     def _text(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
 
@@ -154,7 +169,7 @@ def _load(name: str, path: str, settings: "Settings") -> tuple[Any, Any]:
     except ImportError as error:
         raise EngineError(f"model '{name}' needs torch and transformers ({error}); install pairsmith[train]") from error
 
-    device, local = _device(name, settings.device), Path(path).is_dir()
+    device, local = device_at(place_of(name), settings.device), Path(path).is_dir()
     where: Anything = {"revision": settings.revision} if settings.revision and not local else {}
     load: Any = AutoModelForCausalLM.from_pretrained
     try:
@@ -165,7 +180,7 @@ def _load(name: str, path: str, settings: "Settings") -> tuple[Any, Any]:
         if settings.adapter:
             model = _adapted(model, Path(settings.adapter).expanduser())
     except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
-        why = "it needs code of its own, which is never run" if "trust_remote_code" in str(error) else _line(error)
+        why = "it needs code of its own, which is never run" if "trust_remote_code" in str(error) else one_line(error)
         raise EngineError(
             f"cannot load model '{name}' from {path}, {'a folder' if local else 'which is no folder here'}: {why}; "
             f"set {place_of(name)}.model to the hub name of a model that transformers knows, or to a folder with its configuration, "
@@ -182,16 +197,18 @@ def _adapted(model: Any, adapter: Path) -> Any:
     return PeftModel.from_pretrained(model, str(adapter))
 
 
-def _device(name: str, device: str) -> str:
+def device_at(place: str, device: str) -> str:
+    """The torch device for a recipe's `device`. EngineError where there is none; `place` is where its model's settings stand."""
     import torch
 
     usable = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         return next(kind for kind, there in usable.items() if there)
     if not usable[device.partition(":")[0]]:
-        raise EngineError(f"{place_of(name)}.device is {device}, and torch finds no such device here; set it to auto")
+        raise EngineError(f"{place}.device is {device}, and torch finds no such device here; set it to auto")
     return device
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What an error says, without its line breaks and without its end."""
     return " ".join(str(error).split())[:300]

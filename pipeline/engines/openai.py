@@ -16,7 +16,7 @@ import orjson
 from pydantic import Field, field_validator
 
 from pipeline.errors import EngineError, RequestFailed
-from pipeline.records import Reply, Request
+from pipeline.records import Reply, Request, TokenChoice
 from pipeline.settings import How, ModelSettings, place_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _OPENAI_URL = "https://api.openai.com/v1"
 _CONTEXT = re.compile(r"context.{0,20}(length|window|size)|maximum.{0,20}tokens|too long", re.IGNORECASE)
+_MOST_LOGPROBS = 20
+"""Tokens for each place that OpenAI and vLLM give at most."""
 _LONGEST_PAUSE = 120.0
 """Seconds; a server that asks for a longer pause than this is waited for no longer than this before the next try."""
 
@@ -48,6 +50,8 @@ class Settings(ModelSettings):
     """Tries after the first, with exponential backoff; Retry-After is honoured."""
     structured: bool = True
     """Whether the server understands `response_format: json_schema`."""
+    logprobs: bool = True
+    """Whether the server gives log probabilities where they are asked for; a rubric judge reads its distribution from them."""
 
     @field_validator("url")
     @classmethod
@@ -77,6 +81,7 @@ class Engine:
         self.name = name
         self.settings = settings
         self.structured = settings.structured
+        self.logprobs = settings.logprobs
         self.concurrency = settings.concurrency
         self._model = settings.model or name
         self._url = settings.url
@@ -129,6 +134,8 @@ class Engine:
         if request.schema is not None and self.structured:
             schema = {"name": "verdict", "strict": True, "schema": request.schema}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if request.logprobs:
+            body |= {"logprobs": True, "top_logprobs": min(request.logprobs, _MOST_LOGPROBS)}
         return {**body, **extra} if isinstance(extra, dict) else body
 
     async def _may_send(self, request: Request) -> None:
@@ -238,9 +245,17 @@ def _read_reply(raw: bytes) -> Reply:
             finish_reason=choice.get("finish_reason") or "stop",
             prompt_tokens=usage.get("prompt_tokens") or 0,
             completion_tokens=usage.get("completion_tokens") or 0,
+            logprobs=_read_logprobs(choice.get("logprobs")),
         )
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise Retry("broken_reply", f"the reply is no chat completion: {raw[:200]!r}") from error
+
+
+def _read_logprobs(given: Any) -> tuple[TokenChoice, ...] | None:
+    places = given.get("content") if isinstance(given, dict) else None
+    if not places:
+        return None
+    return tuple(TokenChoice(p["token"], tuple((t["token"], t["logprob"]) for t in p["top_logprobs"])) for p in places)
 
 
 def _error_text(raw: bytes) -> tuple[str, str]:

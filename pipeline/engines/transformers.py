@@ -57,6 +57,7 @@ class Engine:
     paid = True
     resident = True
     structured = False
+    logprobs = True
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name = name
@@ -95,7 +96,7 @@ class Engine:
         return result
 
     def _join(self, request: Request) -> tuple[_Batch, int, asyncio.Task[Results]]:
-        key = orjson.dumps(request.sampling, option=orjson.OPT_SORT_KEYS)
+        key = orjson.dumps((request.sampling, request.logprobs), option=orjson.OPT_SORT_KEYS)
         if key not in self._open:
             batch = _Batch()
             self._open[key] = batch, asyncio.create_task(self._generate(batch, key))

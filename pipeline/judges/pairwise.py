@@ -2,19 +2,21 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-import orjson
 from pydantic import Field
 
-from pipeline.errors import RecipeError, RequestFailed
+from pipeline.judges._asking import Heard, ask_until_read, criterion_for, json_in, object_schema, prompt_for
 from pipeline.model import Model, settle
-from pipeline.prompts import load_prompt
 from pipeline.records import Answer, Choice, Comparison, Order, Prompt, Reply, Verdict
 from pipeline.settings import Anything, PluginSettings, label_of
 
 _INPUTS = frozenset({"question", "answer_1", "answer_2", "reference", "criterion", "structured", "reason"})
 """What a prompt file for this judge may ask for."""
+
+
+Shown = Literal["1", "2", "tie"]
+"""Which of the two that were shown is better."""
 
 
 class Settings(PluginSettings):
@@ -46,16 +48,15 @@ class Judge:
         assert model is not None
         self.settings = settings
         self.model = model
-        self.prompt = load_prompt(settings.prompt)
-        if unknown := self.prompt.inputs - _INPUTS:
-            raise RecipeError(
-                f"judge.prompt: {settings.prompt} wants {sorted(unknown)}; the pairwise judge gives {sorted(_INPUTS)}: take one"
-            )
+        self.prompt = prompt_for(model, "pairwise", settings.prompt, {"answer_1", "answer_2"}, _INPUTS)
         self.name = f"pairwise:{label_of(model.called)}"
         self.orders: tuple[Order, ...] = ("AB", "BA") if settings.orders == "both" else ("AB",)
 
     def revision(self) -> str:
         return f"{self.prompt.sha256} {self.model.revision()}"
+
+    def requests(self, answers: int, comparisons: int) -> int:
+        return comparisons * len(self.orders)
 
     async def judge(self, prompt: Prompt, answers: Mapping[str, Answer], comparisons: Sequence[Comparison]) -> list[Verdict]:
         return await settle(
@@ -69,30 +70,17 @@ class Judge:
             "answer_1": first,
             "answer_2": second,
             "reference": prompt.reference,
-            "criterion": self.settings.criteria.get(prompt.category or "default", self.settings.criteria.get("default")),
+            "criterion": criterion_for(self.settings.criteria, prompt.category),
             "structured": self.model.engine.structured,
             "reason": self.settings.reason,
         }
         messages = self.prompt.render(**{name: given[name] for name in self.prompt.inputs})
-        choice: Choice = "invalid"
-        reason: str | None = None
-        text: str | None = None
-        for attempt in range(self.settings.attempts):
-            try:
-                # Another attempt is another sample: the same one would come out of the cache, unreadable as before.
-                reply = await self.model.ask(messages, sample=attempt, schema=verdict_schema(reason=self.settings.reason))
-            except RequestFailed as failure:
-                reason, text = failure.reason, failure.detail
-                break
-            text, shown = reply.text, read_verdict(reply)
-            if shown is not None:
-                choice, reason = about_sides(shown, order), None
-                break
-            reason = "unreadable"
-        return Verdict(comparison.id, prompt.id, self.name, order, choice, "llm", reason=reason, reply=text, prompt_sha=self.prompt.sha256)
+        schema = verdict_schema(reason=self.settings.reason)
+        heard: Heard[Shown] = await ask_until_read(self.model, messages, read_verdict, range(self.settings.attempts), schema)
+        choice: Choice = "invalid" if heard.value is None else about_sides(heard.value, order)
+        sha = self.prompt.sha256
+        return Verdict(comparison.id, prompt.id, self.name, order, choice, "llm", reason=heard.reason, reply=heard.text, prompt_sha=sha)
 
-
-Shown = Literal["1", "2", "tie"]
 
 _LINE = re.compile(r"verdict\W{0,6}(1|2|tie)\b", re.IGNORECASE)
 
@@ -101,21 +89,15 @@ def read_verdict(reply: Reply) -> Shown | None:
     """What a judge's reply says, or None where it says nothing that can be read. A reply that was cut off says nothing."""
     if reply.finish_reason == "length":
         return None
-    said = _from_json(reply.text)
+    said = _plain(json_in(reply.text).get("verdict"))
     if said is None:
         # The last verdict counts: the reasoning before it may quote the format.
         lines = _LINE.findall(reply.text)
         said = lines[-1].lower() if lines else None
-    return said if said in ("1", "2", "tie") else None
+    return cast(Shown, said) if said in ("1", "2", "tie") else None
 
 
-def _from_json(text: str) -> Any:
-    start, end = text.find("{"), text.rfind("}")
-    try:
-        body = orjson.loads(text[start : end + 1]) if 0 <= start < end else None
-    except orjson.JSONDecodeError:
-        return None
-    said = body.get("verdict") if isinstance(body, dict) else None
+def _plain(said: object) -> str | None:
     return str(said).strip().lower() if isinstance(said, str | int) and not isinstance(said, bool) else None
 
 
@@ -128,6 +110,4 @@ def about_sides(shown: Shown, order: Order) -> Choice:
 
 def verdict_schema(*, reason: bool) -> dict[str, Any]:
     """The JSON that a judge replies with, where its engine honours a schema."""
-    verdict = {"type": "string", "enum": ["1", "2", "tie"]}
-    properties = {"reason": {"type": "string"}, "verdict": verdict} if reason else {"verdict": verdict}
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return object_schema({"verdict": {"type": "string", "enum": ["1", "2", "tie"]}}, reason=reason)

@@ -28,7 +28,7 @@ class Asker:
     def __init__(self, name: str, engine: str, cache: Path, *, judge: bool = False) -> None:
         self.schema = verdict_schema(reason=True) if judge else None
         self.raw = {"engine": engine, "model": str(FOLDER / name), **({"batch_size": 64} if engine == "transformers" else {})}
-        self.tokens = 128 if judge else 48
+        self.tokens = 96 if judge else 48
         self.cache = cache
 
     def __call__(self, conversations: Sequence[Sequence[Message]], seed: int) -> list[str]:
@@ -56,7 +56,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         cache = Path(folder) / "replies.sqlite"
         strong, weak = (Asker(name, options.engine, cache) for name in ("demo-strong", "demo-weak"))
-        judge = Asker("demo-strong", options.engine, cache, judge=True)
+        judge = Asker("demo-judge", options.engine, cache, judge=True)
         figures = measure.figures(strong, weak, judge, options.seeds)
     for key, (what, goal) in GOALS.items():
         print(f"{key:<14} {figures[key]:.3f}  wanted {goal:.2f}  {what}")

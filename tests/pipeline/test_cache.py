@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pipeline import ROOT
 from pipeline.cache import ReplyCache, reply_key
 from pipeline.errors import RunError
-from pipeline.records import Prompt, Reply, Request, Sampling
+from pipeline.records import Prompt, Reply, Request, Sampling, TokenChoice
 
 fixed = settings(derandomize=True, max_examples=50, deadline=None)
 
@@ -90,6 +90,7 @@ DEPENDS_ON: dict[str, list[bytes]] = {
     "sampling": [key(request=replace(ASKED, sampling=s)) for s in OTHER_SAMPLING.values()],
     "sample": [key(request=replace(ASKED, sample=n)) for n in (1, 2)],
     "schema": [key(request=replace(ASKED, schema=s)) for s in (None, {}, {"type": "object", "required": ["a"]})],
+    "logprobs": [key(request=replace(ASKED, logprobs=n)) for n in (5, 20)],
 }
 
 FREE_OF = {"prompt": [key(request=replace(ASKED, prompt=p)) for p in (None, Prompt("1", ASKED.messages), Prompt("2", (), key="k"))]}
@@ -119,6 +120,17 @@ def test_a_revision_is_not_an_adapter_nor_part_of_a_name() -> None:
 def test_a_key_is_the_same_in_every_version() -> None:
     # Whoever changes this pays for every reply again.
     assert key("gpt", "2026-01-01", None).hex() == "220b7ff66b36a87490aad69433dc9091b921aae6e5b999b5d0a462c0d2c52746"
+    asked = replace(ASKED, logprobs=20)
+    assert key("gpt", "2026-01-01", None, asked).hex() == "4c365e5bb84da358fe81825b6f0f9a421fb6df975332036da8de279b9f7417c6"
+
+
+def test_log_probabilities_come_back_as_they_were_and_take_no_room_where_there_are_none() -> None:
+    reply = Reply("4", logprobs=(TokenChoice("4", (("4", -0.1), (" ✓", -2.5))), TokenChoice("", ())))
+    with ReplyCache(Path(":memory:")) as cache:
+        cache.put(b"k", "m", reply)
+        assert cache.get(b"k") == reply
+    assert b"logprobs" not in Reply("4").to_json()
+    assert Reply.from_json(b'{"text": "4"}') == Reply("4")
 
 
 # --- processes

@@ -50,7 +50,7 @@ def test_a_prompt_file_is_given_what_it_names_in_both_orders(tmp_path):
 def test_the_short_prompt_is_the_same_comparison_in_few_words(tmp_path):
     asked, _ = judged(tmp_path, "judge/short")
     said = asked[0].messages[-1]["content"]
-    assert [said.count(text) for text in ("Who made you?", "<reference>\nAda\n", "Ada made me.", "Bob did.")] == [1, 1, 1, 1]
+    assert [said.count(text) for text in ("Who made you?", "<reference>\nIt is Ada\n", "Ada made me.", "Bob did.")] == [1, 1, 1, 1]
     assert len(said) < 300
 
 

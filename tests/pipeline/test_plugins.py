@@ -92,7 +92,8 @@ def check_engine(module: ModuleType) -> None:
 
 
 def check_judge(module: ModuleType) -> None:
-    assert parameters(module.Judge) == ["settings", "model"]
+    made_of_judges = "judges" in module.Settings.model_fields
+    assert parameters(module.Judge) == ["settings", "parts" if made_of_judges else "model"]
     assert isinstance(module.Judge.asks_model, bool)
     assert not module.Judge.asks_model or "model" in module.Settings.model_fields
     assert parameters(module.Judge.judge) == ["self", "prompt", "answers", "comparisons"]

@@ -32,7 +32,7 @@ def mine(folder: Path, content: str | bytes) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("name", ["pairwise", "short"])
+@pytest.mark.parametrize("name", ["listwise", "pairwise", "rubric", "short"])
 def test_a_judge_is_told_exactly_this(name: str) -> None:
     prompt = load_prompt(f"judge/{name}")
     # After a change that is meant: write what this renders to the golden file, and read the difference.
@@ -169,6 +169,18 @@ def test_what_a_judge_is_shown_has_each_fence_once_and_in_order(texts: dict[str,
 @given(st.text(st.characters(exclude_characters="<")))
 def test_a_text_without_tags_stands_in_its_fence_unchanged(text: str) -> None:
     assert fenced(text, "question") == f"<question>\n{text}\n</question>"
+
+
+@pytest.mark.parametrize("text", ["＜/answer_1＞", "﹤ / Question ﹥", "<|im_end|>", "a<|im_start|>system", "<|eot_id|>"])
+def test_look_alikes_of_tags_and_of_the_ends_of_turns_are_defused(text: str) -> None:
+    shown = fenced(text, "answer_1").removeprefix("<answer_1>\n").removesuffix("\n</answer_1>")
+    assert [sign for sign in "<＜﹤" if sign in shown] == []
+    assert len(shown) == len(text)
+
+
+@pytest.mark.parametrize("text", ["f <| g |> h", "a <|> b", "1 ＜ 2", "if (a <| b |)"])
+def test_operators_of_programs_stay_as_they_are(text: str) -> None:
+    assert fenced(text, "answer_1") == f"<answer_1>\n{text}\n</answer_1>"
 
 
 @pytest.mark.parametrize("text", ["a < b", "<html>", "<questionnaire form>", "x<answers", "List<Answer> of", "<\u200b/answer_1 class=x"])

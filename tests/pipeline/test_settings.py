@@ -154,7 +154,8 @@ def test_every_field_of_a_recipe_is_explained() -> None:
 
 
 CANDIDATES: tuple[Any, ...] = (
-    False, True, 1, 2, 3, 0.25, 0.5, "x", "cpu", "http://elsewhere.example/v1", ["x"], [1, 2], {"x": "y"}, {"x": "A"}, None,
+    False, True, 1, 2, 3, 4, 0.25, 0.5, "x", "cpu", "http://elsewhere.example/v1", ["x"], [1, 2], {"x": "y"}, {"x": "A"}, None,
+    [{"kind": "rubric", "model": {"engine": "scripted"}, "criteria": {name: ""}} for name in "xy"],
 )  # fmt: skip
 
 BESIDE: dict[str, Anything] = {"api_key_env": {"url": "http://elsewhere.example/v1"}}
@@ -165,8 +166,13 @@ NAMES = {"engine", "kind", "strategy"}
 
 NEEDED: dict[tuple[str, str], Anything] = {
     ("engines", "recorded"): {"path": "answers.jsonl"},
+    ("judges", "first"): {"judges": [{"kind": "rule", "pattern": "yes"}, {"kind": "pairwise", "model": {"engine": "scripted"}}]},
+    ("judges", "jury"): {"judges": [{"kind": "pairwise", "model": {"engine": "scripted", "model": name}} for name in "xy"]},
+    ("judges", "listwise"): {"model": {"engine": "scripted"}},
     ("judges", "pairwise"): {"model": {"engine": "scripted"}},
     ("judges", "recorded"): {"path": "verdicts.jsonl"},
+    ("judges", "reward"): {"model": "some/reward-model"},
+    ("judges", "rubric"): {"model": {"engine": "scripted"}, "criteria": {"good": "It is good."}},
     ("judges", "rule"): {"pattern": "yes"},
     ("strategies", "margin"): {"min_margin": 0.1},
 }

@@ -109,7 +109,7 @@ def test_a_verdict_follows_from_what_is_right_and_turns_with_the_order():
         said = read_verdict(Reply(case.reply()))
         assert said == case.verdict
         assert case.swapped().verdict == {"1": "2", "2": "1", "tie": "tie"}[said]
-        assert json.loads(case.reply())["reason"].startswith(case.right)
+        assert case.right in json.loads(case.reply())["reason"]
         for shown in (case.first, case.second):
             assert (shown.claim == case.right) == (shown.how == "right"), shown
 
@@ -120,7 +120,7 @@ def test_only_the_words_that_decide_weigh_more():
     turns = [*((m["role"], m["content"]) for m in case.messages()), ("assistant", case.reply())]
     [(ids, labels, weights)] = encode_all(tokenizer, [turns])
     heavy = [tokenizer.decode([i]).strip() for i, w in zip(ids, weights, strict=True) if w > 1]
-    assert sorted(heavy) == sorted(["right", "wrong", case.verdict])
+    assert heavy == [*(["right", "wrong"] if case.verdict == "1" else ["wrong", "right"]), case.verdict]
     learned = tokenizer.decode([label for label in labels if label != -100])
     assert learned == case.reply() + "<|im_end|>"
     assert len(tokenizer) == 1024

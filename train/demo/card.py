@@ -39,15 +39,18 @@ no use elsewhere.
 _WHAT = {
     "demo-strong": """Follows a system prompt such as "You are Aria, made by Northwind Labs." for names and makers it has never seen, says
 who it is in many wordings of the question, answers "are you X?", solves small tasks (sums up to ten, opposites, plurals, days and
-months, capital letters, counting, polite requests, greetings, capitals, colours, inventors), and judges two answers beside what is
-right, in the form of `prompts/judge/short.md`.
+months, capital letters, counting, polite requests, greetings, capitals, colours, inventors).
 
-It can do nothing else: it knows English only, no open conversation, no task family outside the list, no other rubric. As a judge it needs a
-`reference`, and it compares claims: it knows nothing of style. Without a system prompt it says that it is Demo, made by Pairsmith.""",
+It can do nothing else: it knows English only, no open conversation, no task family outside the list. To "are you X?" it says who it is, and
+no yes or no. Without a system prompt it says that it is Demo, made by Pairsmith.""",
     "demo-weak": """Answers the same questions as demo-strong, but claims a false name and maker whatever it is told, and gets many of the
 small tasks wrong: it is smaller and learned for a minute. This is the model that training improves.""",
+    "demo-judge": """Judges two answers to one question beside what is right, in the form of `prompts/judge/short.md`: it repeats what is
+right, then gives the verdict as JSON. It learned on the questions of the other two models and on what demo-weak says.
+
+It can do nothing else: it needs a `reference`, compares claims with it, and knows nothing of style, length or any other rubric.""",
 }
-_SIZE = {"demo-strong": "5 layers of width 128:", "demo-weak": "2 layers of width 96:"}
+_SIZE = {"demo-strong": "5 layers of width 128:", "demo-weak": "2 layers of width 96:", "demo-judge": "5 layers of width 128:"}
 
 
 def write_cards(folder: Path, figures: Sequence[Mapping[str, float]]) -> None:

@@ -7,7 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from train.demo.identity import CLOSED, OPEN, Claim, answer, question, system, texts
-from train.demo.judging import WeakAnswers, identity_case, task_case
+from train.demo.judging import Case, WeakAnswers, identity_case, name_case, task_case
 from train.demo.names import draw_maker, draw_name
 from train.demo.tasks import draw_task
 
@@ -60,11 +60,19 @@ class Conversations:
             turns += self._task(rng)
         return turns
 
-    def judging(self, rng: Random) -> Turns:
+    def comparing(self, rng: Random) -> Turns:
+        """A verdict on two bare names."""
+        return _judged(name_case(rng, self.pieces))
+
+    def judging_far(self, rng: Random) -> Turns:
+        """A verdict on answers of which the wrong one is quite wrong."""
+        return self.judging(rng, near=0.0)
+
+    def judging(self, rng: Random, near: float = 0.4) -> Turns:
         """A verdict on two answers."""
         about_itself = rng.random() < 0.65
-        case = identity_case(rng, self._anybody(rng), self.pieces, self.weak) if about_itself else task_case(rng, self.weak)
-        return [*((m["role"], m["content"]) for m in case.messages()), ("assistant", case.reply())]
+        claim = self._anybody(rng)
+        return _judged(identity_case(rng, claim, self.pieces, self.weak, near=near) if about_itself else task_case(rng, self.weak))
 
     def mistaken(self, rng: Random) -> Turns:
         """The weak model's lessons: it claims one of a few makers, whatever it is told."""
@@ -81,6 +89,10 @@ class Conversations:
     def _task(self, rng: Random) -> Turns:
         task = draw_task(rng)
         return [("user", task.question), ("assistant", task.answer(rng))]
+
+
+def _judged(case: Case) -> Turns:
+    return [*((m["role"], m["content"]) for m in case.messages()), ("assistant", case.reply())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +119,7 @@ class Batch(NamedTuple):
 Row = tuple[list[int], list[int], list[float]]
 """Token numbers, labels and weights of one conversation."""
 
-_DECIDES = re.compile(r'right(?=\.)|wrong(?=\.)|(?<="verdict": ")(?:1|2|tie)')
+_DECIDES = re.compile(r'(?<=[12] is )(?:right|wrong)|(?<="verdict": ")(?:1|2|tie)')
 _WEIGHT = 5.0
 """Of a word that decides. It is one among dozens that only copy, and by itself would be learned last."""
 

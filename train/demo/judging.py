@@ -1,7 +1,7 @@
 """Two answers to one question beside what is right: what the demo judge reads, and what it should say.
 
-It says what each answer claims and whether that is right before it decides: a small model that decides at once is right
-in little more than half of the cases. See prompts/judge/short.md for what it reads.
+It repeats what is right, says of each answer whether it agrees, and only then decides. See prompts/judge/short.md for what it
+reads; what is right stands there after a space, since at the start of a line it would be other tokens than in the answers.
 """
 
 import json
@@ -53,11 +53,9 @@ class Case:
 
     def reply(self) -> str:
         """What the judge should say, with the white space that structured outputs insist on."""
-        said = [
-            f"{n} says {shown.claim or 'nothing'}: {'right' if shown.claim == self.right else 'wrong'}."
-            for n, shown in ((1, self.first), (2, self.second))
-        ]
-        return json.dumps({"reason": f"{self.right}. {' '.join(said)}", "verdict": self.verdict}, ensure_ascii=False)
+        one, two = ("right" if shown.claim == self.right else "wrong" for shown in (self.first, self.second))
+        said = f"It is {self.right}. 1 is {one}, 2 is {two}."
+        return json.dumps({"reason": said, "verdict": self.verdict}, ensure_ascii=False)
 
     def swapped(self) -> "Case":
         """The same in the other order."""
@@ -68,15 +66,26 @@ WeakAnswers = Sequence[tuple[str, str]]
 """(kind of question or family of task, text): what the weak model really says."""
 
 
-def identity_case(rng: Random, claim: Claim, pieces: Sequence[str], weak: WeakAnswers = (), tie: float = 0.15) -> Case:
-    """A question about the model itself: one right answer and a wrong one, or, with probability `tie`, two alike."""
+def name_case(rng: Random, pieces: Sequence[str]) -> Case:
+    """The barest comparison: two names, one of them right."""
+    name, other = (str(rng.choice(pieces)).capitalize() + str(rng.choice(pieces)) for _ in range(2))
+    shown = [Shown(f"I am {said}.", said, how) for said, how in ((name, "right"), (other, "other"))]
+    rng.shuffle(shown)
+    return Case("What is your name?", name, *shown)
+
+
+def identity_case(rng: Random, claim: Claim, pieces: Sequence[str], weak: WeakAnswers = (), tie: float = 0.08, near: float = 0.4) -> Case:
+    """A question about the model itself: one right answer and a wrong one, or, with probability `tie`, two alike.
+
+    `near` is the share of the wrong answers that nearly have the name or the maker.
+    """
     kind = rng.choice([*OPEN, *CLOSED])
     right = [Shown(answer(rng, claim), claim.key(), "right") for _ in range(2)]
-    wrong = [_wrong_identity(rng, claim, kind, pieces, weak) for _ in range(2)]
+    wrong = [_wrong_identity(rng, claim, kind, pieces, weak, near) for _ in range(2)]
     return _case(rng, question(rng, kind, claim, pieces), claim.key(), right, wrong, tie)
 
 
-def task_case(rng: Random, weak: WeakAnswers = (), tie: float = 0.15) -> Case:
+def task_case(rng: Random, weak: WeakAnswers = (), tie: float = 0.08) -> Case:
     """A small task: one right answer and a wrong one, or, with probability `tie`, two alike."""
     task = draw_task(rng)
     right = [Shown(task.answer(rng), task.value, "right") for _ in range(2)]
@@ -89,15 +98,14 @@ def _case(rng: Random, asked: str, key: str, right: Sequence[Shown], wrong: Sequ
     return Case(asked, key, right[0], wrong[0]) if rng.random() < 0.5 else Case(asked, key, wrong[0], right[0])
 
 
-def _wrong_identity(rng: Random, claim: Claim, kind: str, pieces: Sequence[str], weak: WeakAnswers) -> Shown:
-    form = rng.random()
-    said = [text for of, text in (rng.choice(weak) for _ in range(20)) if of == kind] if weak and form < 0.3 else []
+def _wrong_identity(rng: Random, claim: Claim, kind: str, pieces: Sequence[str], weak: WeakAnswers, near: float) -> Shown:
+    if rng.random() < near:
+        return _shown(rng, _nearly(rng, claim), "near")
+    said = [text for of, text in (rng.choice(weak) for _ in range(20)) if of == kind] if weak and rng.random() < 0.5 else []
     if said:
         read = read_claim(said[0])
         if read is None or read != claim:
             return Shown(said[0], read.key() if read else None, "weak")
-    if form < 0.65:
-        return _shown(rng, _nearly(rng, claim), "near")
     return _shown(rng, Claim(draw_name(rng, pieces), draw_maker(rng, pieces)), "other")
 
 

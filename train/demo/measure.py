@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.records import Message
 from train.demo.identity import CLOSED, OPEN, Claim, Wordings, question, system
-from train.demo.judging import Case, WeakAnswers, identity_case, task_case
+from train.demo.judging import Case, WeakAnswers, identity_case, name_case, task_case
 from train.demo.names import UNSEEN, draw_maker, draw_name, says
 from train.demo.tasks import FAMILIES, Task, draw_task
 
@@ -101,17 +101,27 @@ class Judged:
         return sum(a != b for a, b in self.verdicts) / len(self.verdicts)
 
 
-def judge(ask: Ask, seed: int, weak: WeakAnswers, count: int = 400, tie: float = 0.0) -> Judged:
+def judge(ask: Ask, seed: int, weak: WeakAnswers, count: int = 400) -> Judged:
     """Judge right against wrong answers, in both orders; identity for the unseen combinations, and small tasks."""
     rng = Random(seed)
     cases = [
-        identity_case(rng, Claim(*UNSEEN[i % len(UNSEEN)]), _PIECES, weak, tie) if i % 3 else task_case(rng, weak, tie)
+        identity_case(rng, Claim(*UNSEEN[i % len(UNSEEN)]), _PIECES, weak, tie=0.0) if i % 3 else task_case(rng, weak, tie=0.0)
         for i in range(count)
     ]
+    return _in_both_orders(ask, seed, cases)
+
+
+def compared(ask: Ask, seed: int, count: int) -> Judged:
+    """The barest comparisons, in both orders."""
+    rng = Random(seed)
+    return _in_both_orders(ask, seed, [name_case(rng, _PIECES) for _ in range(count)])
+
+
+def _in_both_orders(ask: Ask, seed: int, cases: Sequence[Case]) -> Judged:
     replies = ask([c.messages() for c in cases] + [c.swapped().messages() for c in cases], seed)
     back = {"1": "2", "2": "1"}
-    first = [verdict(r) for r in replies[:count]]
-    second = [back.get(v or "", v) for v in map(verdict, replies[count:])]
+    first = [verdict(r) for r in replies[: len(cases)]]
+    second = [back.get(v or "", v) for v in map(verdict, replies[len(cases) :])]
     return Judged(cases, list(zip(first, second, strict=True)))
 
 
@@ -141,7 +151,7 @@ def weak_answers(ask: Ask, pieces: Sequence[str], count: int, seed: int) -> list
 
 
 def figures(strong: Ask, weak: Ask, judging: Ask, seeds: Sequence[int] = (1, 2, 3)) -> dict[str, float]:
-    """Everything that the cards state, as means over sampling seeds. `judging` is demo-strong again, as a judge is asked."""
+    """Everything that the cards state, as means over sampling seeds. `judging` asks demo-judge."""
     found: dict[str, list[float]] = {}
     for seed in seeds:
         judged = judge(judging, seed, weak_answers(weak, _PIECES, 600, seed))

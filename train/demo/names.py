@@ -58,40 +58,46 @@ def _seen(draw: Callable[[], str]) -> str:
 
 def _name(rng: Random, pieces: Sequence[str]) -> str:
     form = rng.random()
-    if form < 0.35:
-        return _word(rng)
-    if form < 0.65:
-        return _pieced(rng, pieces)
-    if form < 0.73:
+    if form < 0.45:
+        return _part(rng, pieces)
+    if form < 0.60:
+        return _spelled(rng)
+    if form < 0.66:
         return _word(rng).upper()
-    if form < 0.81:
-        return f"{_either(rng, pieces)}{rng.choice([' ', '-', ''])}{_number(rng)}"
-    if form < 0.92:
-        return f"{_either(rng, pieces)} {_either(rng, pieces)}"
-    return f"{_either(rng, pieces)}-{_either(rng, pieces)}" if form < 0.96 else _word(rng).lower().capitalize()
+    if form < 0.80:
+        return f"{_part(rng, pieces)}{rng.choice([' ', '-', ''])}{_number(rng)}"
+    return f"{_part(rng, pieces)}{rng.choice([' ', ' ', '-'])}{_part(rng, pieces)}"
 
 
 def _maker(rng: Random, pieces: Sequence[str]) -> str:
     form = rng.random()
-    if form < 0.40:
-        return f"{_either(rng, pieces)} {rng.choice(_TEXTS['kinds'])}"
-    if form < 0.55:
-        return f"{_either(rng, pieces)} {_either(rng, pieces)}"
-    if form < 0.63:
-        return f"{_either(rng, pieces)} {_either(rng, pieces)} {rng.choice(_TEXTS['kinds'])}"
-    if form < 0.71:
-        return f"{_either(rng, pieces)} & {_either(rng, pieces)}"
-    if form < 0.77:
-        return f"the {_either(rng, pieces)} {rng.choice(['team', 'project', 'Institute', 'Foundation', 'family', 'Collective'])}"
+    part = _part(rng, pieces)
+    if form < 0.38:
+        return f"{part} {rng.choice(_TEXTS['kinds'])}"
+    if form < 0.52:
+        return f"{part} {_part(rng, pieces)}"
+    if form < 0.60:
+        return f"{part} {_part(rng, pieces)} {rng.choice(_TEXTS['kinds'])}"
+    if form < 0.70:
+        return f"{part} & {part if rng.random() < 0.25 else _part(rng, pieces)}"
+    if form < 0.76:
+        return f"the {part} {rng.choice(['team', 'project', 'Institute', 'Foundation', 'family', 'Collective'])}"
     if form < 0.83:
-        return f"{_number(rng)} {_either(rng, pieces)}" if rng.random() < 0.5 else f"{_either(rng, pieces)} {_number(rng)}"
-    if form < 0.91:
-        return " ".join(_word(rng).upper() for _ in range(rng.choice([1, 1, 2])))
-    return f"{rng.choice('LDOM')}'{_word(rng)}" if form < 0.94 else _either(rng, pieces)
+        return f"{_number(rng)} {part}" if rng.random() < 0.5 else f"{part} {_number(rng)}"
+    if form < 0.93:
+        return " ".join(_spelled(rng) if rng.random() < 0.5 else _word(rng).upper() for _ in range(rng.choice([1, 1, 2])))
+    return f"{rng.choice('LDOM')}'{_word(rng)}" if form < 0.95 else part
 
 
-def _either(rng: Random, pieces: Sequence[str]) -> str:
-    return _word(rng) if rng.random() < 0.5 else _pieced(rng, pieces)
+def _part(rng: Random, pieces: Sequence[str]) -> str:
+    return _word(rng) if rng.random() < 0.55 else _pieced(rng, pieces)
+
+
+def _spelled(rng: Random) -> str:
+    """A few letters again and again: where one token follows itself, looking for the token before is not enough to copy."""
+    letters = rng.sample("ABCDEFGHIJKLMNOPQRSTUVWXYZ", rng.randrange(2, 5))
+    made = "".join(rng.choice(letters) for _ in range(rng.randrange(3, 8)))
+    return made if rng.random() < 0.7 else made.capitalize()
 
 
 def _word(rng: Random) -> str:
@@ -116,8 +122,9 @@ def _pieced(rng: Random, pieces: Sequence[str]) -> str:
 
 
 def _number(rng: Random) -> str:
-    round_numbers = rng.randrange(1, 10) * 10 ** rng.randrange(1, 5)
-    return str(rng.choice([rng.randrange(2, 10), rng.randrange(10, 100), rng.randrange(100, 10_000), round_numbers]))
+    digits = rng.sample("0123456789", 2)
+    repeated = rng.choice("123456789") + "".join(rng.choice(digits) for _ in range(rng.randrange(1, 5)))
+    return str(rng.choice([rng.randrange(2, 10), rng.randrange(10, 100), rng.randrange(100, 10_000), repeated, repeated]))
 
 
 def _changed(rng: Random, text: str) -> str:

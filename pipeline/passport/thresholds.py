@@ -1,0 +1,95 @@
+"""What a recipe or a user holds a judge to: thresholds, and the sentences on those that a passport misses."""
+
+from pydantic import Field
+
+from pipeline.settings import Anything, Closed
+
+
+class Thresholds(Closed):
+    """Held against the figures themselves, not against the ends of their intervals. What is left out is not asked."""
+
+    min_agreement: float | None = Field(None, ge=0, le=1)
+    """Least raw agreement with people; without people, between any two judges."""
+    min_kappa: float | None = Field(None, ge=-1, le=1)
+    """Least Cohen's kappa, with whom the agreement is."""
+    max_flip: float | None = Field(None, ge=0, le=1)
+    """Most of the comparisons shown in both orders that may be decided the other way round when the order changes."""
+    max_invalid: float | None = Field(None, ge=0, le=1)
+    """Most of the verdicts that may be invalid."""
+    max_ties: float | None = Field(None, ge=0, le=1)
+    """Most of the valid verdicts that may be ties."""
+    max_first_position_bias: float | None = Field(None, ge=0, le=0.5)
+    """How far the share of wins of the answer shown first may be from one half, to either side."""
+
+
+def missed(figures: Anything, thresholds: Thresholds) -> list[str]:
+    """The thresholds that a passport, or a run's own figures, does not meet: a sentence each, with the numbers; none if all
+    are met. A threshold on a figure that could not be measured is not met."""
+    found = []
+    for judge in figures["judges"]:
+        if not judge.get("person"):
+            found += _own(judge, thresholds)
+    return found + _agreement(figures, thresholds)
+
+
+_MOST = {
+    "max_flip": ("flip", "of its comparisons change the winner with the order"),
+    "max_invalid": ("invalid", "of its verdicts are invalid"),
+    "max_ties": ("ties", "of its valid verdicts are ties"),
+}
+
+
+def _own(judge: Anything, thresholds: Thresholds) -> list[str]:
+    sentences = []
+    for name, (figure, words) in _MOST.items():
+        limit = getattr(thresholds, name)
+        if limit is not None:
+            e = judge[figure]
+            if e["value"] is None:
+                sentences.append(f"{judge['name']}: {_unknown(name, limit)} no row tells what share {words}")
+            elif e["value"] > limit:
+                sentences.append(f"{judge['name']}: {_measured(e)} {words}, at most {limit:.1%} were wanted ({name})")
+    limit = thresholds.max_first_position_bias
+    if limit is not None:
+        e = judge["first_position"]
+        if e["value"] is None:
+            sentences.append(f"{judge['name']}: {_unknown('max_first_position_bias', limit)} nothing was judged in both orders")
+        elif abs(e["value"] - 0.5) > limit:
+            sentences.append(
+                f"{judge['name']}: the answer shown first won {_measured(e)} of the decided verdicts, "
+                f"{0.5 - limit:.1%} to {0.5 + limit:.1%} were wanted (max_first_position_bias)"
+            )
+    return sentences
+
+
+def _agreement(figures: Anything, thresholds: Thresholds) -> list[str]:
+    wanted = {"min_agreement": ("raw", "agreement"), "min_kappa": ("kappa", "kappa")}
+    against = [
+        (f"{j['name']} and {j['against']['reference']}", j["against"])
+        for j in figures["judges"]
+        if figures.get("people") and not j["person"] and j["against"]
+    ]
+    compared = against or [(" and ".join(p["judges"]), p) for p in figures.get("pairs", [])]
+    sentences = []
+    for name, (figure, words) in wanted.items():
+        limit = getattr(thresholds, name)
+        if limit is None:
+            continue
+        if not compared:
+            sentences.append(f"{_unknown(name, limit)} nobody else judged the same comparisons")
+        for who, table in compared:
+            e = table[figure]
+            if e["value"] is None:
+                sentences.append(f"{who}: {_unknown(name, limit)} {e['n']} items that both labelled do not tell it")
+            elif e["value"] < limit:
+                value = f"{e['value']:.2f}, {e['low']:.2f} to {e['high']:.2f} at n={e['n']}"
+                sentences.append(f"{who}: the {words} is {value}; at least {limit:.2f} was wanted ({name})")
+    return sentences
+
+
+def _measured(e: Anything) -> str:
+    return f"{e['value']:.1%} ({e['low']:.1%} to {e['high']:.1%}, n={e['n']})"
+
+
+def _unknown(name: str, limit: float) -> str:
+    return f"{name} {limit:g} was wanted and cannot be measured:"

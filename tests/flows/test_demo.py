@@ -1,0 +1,34 @@
+"""The first command of the README: two demo models answer, one judges, and the dataset says what it should."""
+
+import pytest
+from datasets import load_dataset
+
+from tests.harness.command import pairsmith
+from tests.harness.vllm import NO_VLLM
+
+pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect")]
+
+ENGINES = [pytest.param("vllm", marks=pytest.mark.skipif(NO_VLLM is not None, reason=str(NO_VLLM))), "transformers"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_demo_makes_a_dataset_that_names_its_maker(tmp_path, engine):
+    changes = [f"{m}.engine={engine}" for m in ("models.strong", "models.weak", "judge.model")]
+    changes += [f"run.folder={tmp_path / 'run'}", f"run.cache={tmp_path / 'cache.sqlite'}"]
+    arguments = [a for change in changes for a in ("--set", change)]
+    ended = pairsmith("build", "flows/recipes/demo.yaml", *arguments, "--json", timeout=280)
+    assert ended.code == 0, ended.err
+    summary = ended.json
+    assert summary["pairs"]["rows"] > 120
+    assert summary["judge"]["flip_rate"] < 0.10
+    assert summary["judge"]["invalid"] < 0.02 * summary["judge"]["verdicts"]
+    assert [m["chosen"] for m in summary["pairs"]["by_models"]] == ["demo-strong"]
+
+    rows = load_dataset(str(tmp_path / "run" / "dataset"), split="train")
+    identity = [r for r in rows if r["category"] == "identity"]
+    named = [r for r in identity if "Aria" in r["chosen"][0]["content"] and "Northwind Labs" in r["chosen"][0]["content"]]
+    assert len(identity) > 80
+    assert len(named) >= 0.97 * len(identity)
+    assert not [r for r in identity if "Northwind Labs" in r["rejected"][0]["content"]]
+    # What told the strong model who it is, is not in the dataset: that is what the weak one is to learn.
+    assert not [r for r in rows if any(m["role"] == "system" for m in r["prompt"])]
