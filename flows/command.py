@@ -34,6 +34,8 @@ def build_command(recipe: str, changes: list[str], folder: str | None, hub: str 
     else:
         ours = Path(recipe).absolute().parent == ROOT / "flows" / "recipes"
         print_summary(Console(soft_wrap=True), run, summary, example=ours)
+    if summary["refused"]:
+        raise GateRefused(f"nothing was published, since the judge is not what judge.passport asks for: {'; '.join(summary['refused'])}")
     if not summary["pairs"]["rows"]:
         raise GateRefused(f"no pair was left, so nothing was published; see why with: pairsmith inspect {run.path} --dropped all")
     if hub:

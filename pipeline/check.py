@@ -1,14 +1,29 @@
-"""Data held against a closed shape: the checked object, or one sentence on the first thing that is wrong."""
+"""Closed shapes, and data held against them: the checked object, or one sentence on the first thing that is wrong."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from pipeline.errors import RecipeError, choose_from
 
 S = TypeVar("S", bound=BaseModel)
+
+
+class _How:
+    """Marks a field that says how, not what."""
+
+
+How = _How()
+
+Anything = dict[str, Any]
+
+
+class Closed(BaseModel):
+    """A settings object with a closed shape."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def check(kind: type[S], data: Any, where: str) -> S:

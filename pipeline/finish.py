@@ -10,33 +10,49 @@ from pipeline.publish import publish
 from pipeline.report import figures_of, markdown, usage_of
 from pipeline.runs import FORMAT, explained, json_text, write_text
 from pipeline.session import Session
-from pipeline.settings import Anything, digest
+from pipeline.settings import Anything, JudgeSettings, digest, judge_settings
 from pipeline.tables import content_digest
+from pipeline.thresholds import Thresholds
 
 _WITH = ("prefect", "pyarrow", "numpy", "openai", "aiohttp", "pydantic", "rapidfuzz", "torch", "transformers")
 """Packages whose versions a manifest names, where they are installed."""
 
 
 def finish(session: Session) -> Anything:
-    """Publish the run and return its summary. A run whose pairs are those of its manifest publishes nothing."""
+    """Publish the run and return its summary. A run whose pairs are those of its manifest publishes nothing, and neither does
+    one whose judge is not as good as the recipe wants: `refused` says why."""
     run = session.run
     files = [shard / "pairs.parquet" for shard in run.shards()]
     key = digest([FORMAT, [content_digest(f) for f in files], session.recipe.publish.model_dump()])
     before = run.manifest() or {}
     unchanged = before.get("key") == key and run.dataset.is_dir()
     figures = figures_of(session)
+    refused = _refused(session)
     usage = usage_of(session.budget)
-    if not unchanged and figures["pairs"]["rows"]:
+    if refused:
+        unchanged, rows = False, {}
+    elif not unchanged and figures["pairs"]["rows"]:
         rows = publish(files, run.dataset, session.recipe.publish, session.recipe.name, figures)
     else:
         rows = before.get("dataset", {}) if unchanged else {}
-    summary = {**figures, "usage": usage, "dataset": rows, "unchanged": unchanged}
+    summary = {**figures, "usage": usage, "dataset": rows, "unchanged": unchanged, "refused": refused}
     with explained(run.path):
         write_text(run.path / "summary.json", json_text(summary))
         write_text(run.path / "report.md", markdown(figures, usage, unchanged))
-        if not unchanged:
+        if not (unchanged or refused):
             write_text(run.manifest_file, json_text({**_provenance(session), "key": key, "dataset": rows}))
     return summary
+
+
+def _refused(session: Session) -> list[str]:
+    """What the judge's passport lacks of what the recipe asks: a sentence each. Then nothing is published."""
+    judge = judge_settings(session.recipe.judge)[0] if session.recipe.judge else None
+    if not isinstance(judge, JudgeSettings) or judge.passport == Thresholds():
+        return []
+    from pipeline.passport.figures import run_figures
+    from pipeline.passport.thresholds import missed
+
+    return missed(run_figures(session.run), judge.passport)
 
 
 def _provenance(session: Session) -> Anything:

@@ -10,30 +10,26 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
+from pipeline.check import Anything as Anything
+from pipeline.check import Closed as Closed
+from pipeline.check import How as How
 from pipeline.check import check
 from pipeline.errors import RecipeError
 from pipeline.plugins import Room, load_plugin
-
-
-class _How:
-    """Marks a field that says how, not what."""
-
-
-How = _How()
-
-Anything = dict[str, Any]
-
-
-class Closed(BaseModel):
-    """A settings object with a closed shape."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+from pipeline.thresholds import Thresholds
 
 
 class PluginSettings(Closed):
     """Base of the `Settings` class that a plug-in's file defines."""
+
+
+class JudgeSettings(PluginSettings):
+    """Base of a judge's `Settings`."""
+
+    passport: Annotated[Thresholds, How] = Field(default_factory=Thresholds)
+    """What the judge's figures in this run must reach; where they do not, nothing is published (exit code 3)."""
 
 
 class TableSettings(Closed):

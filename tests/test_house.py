@@ -15,7 +15,7 @@ from pipeline import ROOT
 
 LAYERS: tuple[tuple[str, str], ...] = (
     ("ground", "pipeline errors records"),
-    ("nouns", "budget cache check engine fingerprint model plugins prompts recipe runs settings sources tables turns"),
+    ("nouns", "budget cache check engine fingerprint model plugins prompts recipe runs settings sources tables thresholds turns"),
     ("rooms", "engines judges strategies gates"),
     ("verbs", "collect generate compare judge annotate feedback pair gate publish card hub report session stages finish reasons passport"),
 )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import Field, model_validator
 
 from pipeline.judges import Judge
-from pipeline.settings import Anything, PluginSettings
+from pipeline.settings import Anything, JudgeSettings, PluginSettings
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_:/-]{0,80}$"
 
@@ -19,7 +19,7 @@ class PartSettings(PluginSettings, extra="allow"):
     """Its name in the tables and, after `judge.`, its model's in the report; the judge's own and its number when left out."""
 
 
-class PartsSettings(PluginSettings):
+class PartsSettings(JudgeSettings):
     """Base of the settings of a judge made of judges."""
 
     judges: Sequence[PartSettings]

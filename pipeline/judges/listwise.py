@@ -18,13 +18,13 @@ from pipeline.judges._asking import Heard, ask_until_read, criterion_for, json_i
 from pipeline.judges._scored import verdict_on
 from pipeline.model import Model, settle
 from pipeline.records import Answer, Comparison, Prompt, Reply, Verdict, content_id
-from pipeline.settings import Anything, PluginSettings, label_of
+from pipeline.settings import Anything, JudgeSettings, label_of
 
 _INPUTS = frozenset({"question", "answers", "reference", "criterion", "structured", "reason"})
 """What a prompt file for this judge may ask for."""
 
 
-class Settings(PluginSettings):
+class Settings(JudgeSettings):
     """The listwise judge."""
 
     kind: Literal["listwise"] = "listwise"

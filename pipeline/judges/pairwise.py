@@ -9,7 +9,7 @@ from pydantic import Field
 from pipeline.judges._asking import Heard, ask_until_read, criterion_for, json_in, object_schema, prompt_for
 from pipeline.model import Model, settle
 from pipeline.records import Answer, Choice, Comparison, Order, Prompt, Reply, Verdict
-from pipeline.settings import Anything, PluginSettings, label_of
+from pipeline.settings import Anything, JudgeSettings, label_of
 
 _INPUTS = frozenset({"question", "answer_1", "answer_2", "reference", "criterion", "structured", "reason"})
 """What a prompt file for this judge may ask for."""
@@ -19,7 +19,7 @@ Shown = Literal["1", "2", "tie"]
 """Which of the two that were shown is better."""
 
 
-class Settings(PluginSettings):
+class Settings(JudgeSettings):
     """The pairwise judge."""
 
     kind: Literal["pairwise"] = "pairwise"

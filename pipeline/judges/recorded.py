@@ -14,7 +14,7 @@ from pydantic import Field
 from pipeline.errors import InputError
 from pipeline.model import Model
 from pipeline.records import Answer, Choice, Comparison, Order, Prompt, Source, Verdict, question_of
-from pipeline.settings import PluginSettings, TableSettings
+from pipeline.settings import JudgeSettings, TableSettings
 from pipeline.sources import Row, fingerprint, read_rows
 
 UNDERSTOOD = (
@@ -22,7 +22,7 @@ UNDERSTOOD = (
 )  # fmt: skip
 
 
-class Settings(PluginSettings, TableSettings):
+class Settings(JudgeSettings, TableSettings):
     """A table of verdicts."""
 
     kind: Literal["recorded"] = "recorded"

@@ -14,10 +14,10 @@ from pipeline.errors import RequestFailed
 from pipeline.judges._scored import verdict_on
 from pipeline.model import Model
 from pipeline.records import Answer, Comparison, Message, Prompt, Verdict
-from pipeline.settings import How, PluginSettings, label_of
+from pipeline.settings import How, JudgeSettings, label_of
 
 
-class Settings(PluginSettings):
+class Settings(JudgeSettings):
     """The reward judge."""
 
     kind: Literal["reward"] = "reward"

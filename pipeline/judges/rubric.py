@@ -16,7 +16,7 @@ from pipeline.judges._read_scores import TOP, Scale, Scores, read_distribution, 
 from pipeline.judges._scored import verdict_on
 from pipeline.model import Model, settle
 from pipeline.records import Answer, Comparison, Message, Prompt, Reply, Verdict
-from pipeline.settings import Anything, Closed, PluginSettings, label_of
+from pipeline.settings import Anything, Closed, JudgeSettings, label_of
 
 _INPUTS = frozenset({"question", "answer", "reference", "criteria", "low", "high", "structured", "reason"})
 """What a prompt file for this judge may ask for."""
@@ -37,7 +37,7 @@ def _from_text(given: Any) -> Any:
     return {"about": given} if isinstance(given, str) else given
 
 
-class Settings(PluginSettings):
+class Settings(JudgeSettings):
     """The rubric judge."""
 
     kind: Literal["rubric"] = "rubric"

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from pipeline.errors import RecipeError
 from pipeline.model import Model
 from pipeline.records import Answer, Choice, Comparison, Prompt, Verdict
-from pipeline.settings import PluginSettings
+from pipeline.settings import JudgeSettings
 
 Checker = Callable[[str, str], float]
 """(question, answer) -> score; higher is better, NaN where it cannot tell."""
@@ -27,7 +27,7 @@ _PATTERN_SECONDS = 1.0
 """A pattern that takes longer on one answer is one that never ends."""
 
 
-class Settings(PluginSettings):
+class Settings(JudgeSettings):
     """The rule judge."""
 
     kind: Literal["rule"] = "rule"

@@ -1,25 +1,7 @@
-"""What a recipe or a user holds a judge to: thresholds, and the sentences on those that a passport misses."""
+"""The sentences on the thresholds that a passport misses."""
 
-from pydantic import Field
-
-from pipeline.settings import Anything, Closed
-
-
-class Thresholds(Closed):
-    """Held against the figures themselves, not against the ends of their intervals. What is left out is not asked."""
-
-    min_agreement: float | None = Field(None, ge=0, le=1)
-    """Least raw agreement with people; without people, between any two judges."""
-    min_kappa: float | None = Field(None, ge=-1, le=1)
-    """Least Cohen's kappa, with whom the agreement is."""
-    max_flip: float | None = Field(None, ge=0, le=1)
-    """Most of the comparisons shown in both orders that may be decided the other way round when the order changes."""
-    max_invalid: float | None = Field(None, ge=0, le=1)
-    """Most of the verdicts that may be invalid."""
-    max_ties: float | None = Field(None, ge=0, le=1)
-    """Most of the valid verdicts that may be ties."""
-    max_first_position_bias: float | None = Field(None, ge=0, le=0.5)
-    """How far the share of wins of the answer shown first may be from one half, to either side."""
+from pipeline.check import Anything
+from pipeline.thresholds import Thresholds
 
 
 def missed(figures: Anything, thresholds: Thresholds) -> list[str]:

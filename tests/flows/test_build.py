@@ -233,3 +233,22 @@ def test_train_and_test_share_no_prompt_and_no_near_copy(tmp_path):
     assert sides["train"]
     assert sides["test"]
     assert not sides["train"] & sides["test"]
+
+
+def test_a_judge_that_misses_its_passport_publishes_nothing_and_says_why(tmp_path, stub):
+    # A judge that always prefers what is shown first: every comparison flips.
+    model = {"engine": "scripted", "default": '{{"reason": "-", "verdict": "1"}}'}
+    judge = {"kind": "pairwise", "model": model, "passport": {"max_flip": 0.25, "max_invalid": 0.5}}
+    recipe = write_recipe(tmp_path, judge=judge, pair={"strategy": "best_worst"})
+    ended = pairsmith("build", recipe)
+    assert ended.code == 3
+    assert "judge.passport" in ended.err
+    assert "100.0%" in ended.err
+    assert "max_flip" in ended.err
+    assert "max_invalid" not in ended.err
+    assert not (tmp_path / "run" / "dataset").exists()
+    assert not (tmp_path / "run" / "manifest.json").exists()
+    # What is asked of the judge is no part of what is made: the same folder goes on, and a judge that may flip has no pairs.
+    loose = pairsmith("build", recipe, "--set", "judge.passport.max_flip=1", "--json")
+    assert (loose.code, loose.json["refused"]) == (3, [])
+    assert loose.json["usage"]["total"]["requests"] == 0
