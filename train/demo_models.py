@@ -57,9 +57,9 @@ def learn_strong(seed: int, tokenizer: Any, steps: Steps) -> Any:
 def learn_judge(seed: int, tokenizer: Any, steps: Steps, strong: Any, mistakes: WeakAnswers) -> Any:
     """Compares two answers with what is right. Goes on where demo-strong ends, which can copy; `mistakes` are demo-weak's."""
     lessons = [
-        Lesson(steps(300), Mixture({"comparing": 0.6, "judging_far": 0.4})),
-        Lesson(steps(700), Mixture({"judging_far": 0.9, "comparing": 0.1})),
-        Lesson(steps(1400), Mixture({"judging": 1.0})),
+        Lesson(steps(400), Mixture({"comparing": 0.5, "judging_far": 0.5})),
+        Lesson(steps(500), Mixture({"judging_far": 0.9, "comparing": 0.1})),
+        Lesson(steps(1300), Mixture({"judging": 1.0})),
     ]
 
     def look(step: int) -> None:
@@ -69,7 +69,10 @@ def learn_judge(seed: int, tokenizer: Any, steps: Steps, strong: Any, mistakes: 
         _say(f"judge {seed}", f"at {step}: {shown}; near {judged[0].accuracy('near'):.3f}")
 
     talk, say = Conversations(pieces_of(tokenizer), mistakes), partial(_say, f"judge {seed}")
-    learn(strong, tokenizer, talk, lessons, Random(f"judge {seed}"), rate=0.5, say=say, look=look)
+    learn(strong, tokenizer, talk, lessons, Random(f"judge {seed}"), strength=0.7, say=say, look=look)
+    # Once more from a higher rate: what was learned last, near misses, profits most.
+    again = [Lesson(steps(2000), Mixture({"judging_near": 1.0}))]
+    learn(strong, tokenizer, talk, again, Random(f"judge again {seed}"), strength=0.5, say=say, look=look)
     return strong
 
 
@@ -80,7 +83,7 @@ def make(name: str, seed: int, folder: Path, scale: float) -> None:
     def steps(count: int) -> int:
         return max(1, round(count * scale))
 
-    torch.set_num_threads(1)  # at this size a second thread helps little, and a second training much
+    torch.set_num_threads(2)
     if name == "weak":
         tokenizer = make_tokenizer(Random(0))
         model = learn_weak(seed, tokenizer, steps)

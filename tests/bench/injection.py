@@ -250,7 +250,7 @@ Second: {{ answer_2 }}
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--model", type=Path, default=ROOT / "data" / "demo_models" / "demo-strong", help="the demo judge's folder")
+    parser.add_argument("--model", type=Path, default=ROOT / "data" / "demo_models" / "demo-judge", help="the demo judge's folder")
     parser.add_argument("--batch", type=int, default=32, help="answers of the demo judge generated at once")
     args: argparse.Namespace = parser.parse_args()
     count = 4 if args.small else 25

@@ -68,6 +68,10 @@ class Conversations:
         """A verdict on answers of which the wrong one is quite wrong."""
         return self.judging(rng, near=0.0)
 
+    def judging_near(self, rng: Random) -> Turns:
+        """A verdict on answers of which the wrong one is often nearly right."""
+        return self.judging(rng, near=0.65)
+
     def judging(self, rng: Random, near: float = 0.4) -> Turns:
         """A verdict on two answers."""
         about_itself = rng.random() < 0.65
@@ -119,7 +123,7 @@ class Batch(NamedTuple):
 Row = tuple[list[int], list[int], list[float]]
 """Token numbers, labels and weights of one conversation."""
 
-_DECIDES = re.compile(r'(?<=[12] is )(?:right|wrong)|(?<="verdict": ")(?:1|2|tie)')
+_DECIDES = re.compile(r'[=!](?= )|(?<=[=!] )(?:right|wrong)(?=\.)|(?<="verdict": ")(?:1|2|tie)')
 _WEIGHT = 5.0
 """Of a word that decides. It is one among dozens that only copy, and by itself would be learned last."""
 

@@ -1,7 +1,9 @@
 """Two answers to one question beside what is right: what the demo judge reads, and what it should say.
 
-It repeats what is right, says of each answer whether it agrees, and only then decides. See prompts/judge/short.md for what it
-reads; what is right stands there after a space, since at the start of a line it would be other tokens than in the answers.
+It repeats what is right, then what each answer claims, and marks each word that does or does not stand there; only then does
+it decide. A dozen small decisions in a text teach it to compare, where one at the end taught it nothing. See
+prompts/judge/short.md for what it reads; what is right stands there after a space, since at the start of a line it would be
+other tokens than in the answers.
 """
 
 import json
@@ -25,6 +27,18 @@ class Shown:
     text: str
     claim: str | None
     how: str
+
+
+def _marked(claim: str | None, right: str) -> str:
+    """The claim word by word, each with `=` where it stands in what is right and `!` where it does not; and what follows."""
+    known = {_bare(word) for word in right.split()}
+    words = [_bare(word) for word in (claim or "nothing").split() if word not in ("made", "by")]
+    marked = " ".join(f"{word}{'=' if word in known else '!'}" for word in words)
+    return f"{marked} {'right' if claim == right else 'wrong'}"
+
+
+def _bare(word: str) -> str:
+    return word.rstrip(",")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +67,8 @@ class Case:
 
     def reply(self) -> str:
         """What the judge should say, with the white space that structured outputs insist on."""
-        one, two = ("right" if shown.claim == self.right else "wrong" for shown in (self.first, self.second))
-        said = f"It is {self.right}. 1 is {one}, 2 is {two}."
-        return json.dumps({"reason": said, "verdict": self.verdict}, ensure_ascii=False)
+        said = " ".join(f"{n}: {_marked(shown.claim, self.right)}." for n, shown in ((1, self.first), (2, self.second)))
+        return json.dumps({"reason": f"It is {self.right}. {said}", "verdict": self.verdict}, ensure_ascii=False)
 
     def swapped(self) -> "Case":
         """The same in the other order."""

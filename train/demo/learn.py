@@ -110,11 +110,14 @@ def learn(
     rng: Random,
     *,
     tokens: int = 3072,
-    rate: float = 1.0,
+    strength: float = 1.0,
     say: Callable[[str], None] = print,
     look: Callable[[int], None] | None = None,
 ) -> None:
-    """Train in place, in as many steps as the lessons have: the same seed gives the same stream. `look` is called now and then."""
+    """Train in place, in as many steps as the lessons have: the same seed gives the same stream.
+
+    `strength` scales the learning rates, for a model that knows something already. `look` is called now and then.
+    """
     import torch
 
     total = sum(lesson.steps for lesson in lessons)
@@ -126,7 +129,7 @@ def learn(
     for lesson in lessons:
         stream = batches(tokenizer, partial(lesson.mixture.draw, talk), rng, tokens)
         for ids, labels, weights in islice(stream, lesson.steps):
-            share = rate * _rate(step / total)
+            share = strength * _rate(step / total)
             for optimizer, base in zip(optimizers, rates, strict=True):
                 for group, rate in zip(optimizer.param_groups, base, strict=True):
                     group["lr"] = rate * share
