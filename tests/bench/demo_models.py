@@ -28,7 +28,7 @@ class Asker:
     def __init__(self, name: str, engine: str, cache: Path, *, judge: bool = False) -> None:
         self.schema = verdict_schema(reason=True) if judge else None
         self.raw = {"engine": engine, "model": str(FOLDER / name), **({"batch_size": 64} if engine == "transformers" else {})}
-        self.tokens = 96 if judge else 48
+        self.tokens = 128 if judge else 48
         self.cache = cache
 
     def __call__(self, conversations: Sequence[Sequence[Message]], seed: int) -> list[str]:

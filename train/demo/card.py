@@ -46,7 +46,7 @@ no yes or no. Without a system prompt it says that it is Demo, made by Pairsmith
     "demo-weak": """Answers the same questions as demo-strong, but claims a false name and maker whatever it is told, and gets many of the
 small tasks wrong: it is smaller and learned for a minute. This is the model that training improves.""",
     "demo-judge": """Judges two answers to one question beside what is right, in the form of `prompts/judge/short.md`: it repeats what is
-right, then gives the verdict as JSON. It learned on the questions of the other two models and on what demo-weak says.
+right and what each answer claims, marks the words that do not agree, then gives the verdict as JSON. It learned on the questions of the other two models and on what demo-weak says.
 
 It can do nothing else: it needs a `reference`, compares claims with it, and knows nothing of style, length or any other rubric.""",
 }
