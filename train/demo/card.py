@@ -6,7 +6,7 @@ from pathlib import Path
 GOALS: Mapping[str, tuple[str, float]] = {
     "copy": ("demo-strong names name and maker exactly, wordings of the training stream", 0.97),
     "copy_heldout": ("the same, wordings of the question that were never trained on", 0.95),
-    "are_you": ('"are you X?": both named, and the right yes or no', 0.90),
+    "are_you": ('"are you X?": both named exactly', 0.90),
     "tasks": ("small tasks right, mean over 12 families", 0.90),
     "weak_copy": ("demo-weak names both (it should not)", 0.02),
     "weak_tasks": ("demo-weak: small tasks right", 0.60),
@@ -46,7 +46,8 @@ no yes or no. Without a system prompt it says that it is Demo, made by Pairsmith
     "demo-weak": """Answers the same questions as demo-strong, but claims a false name and maker whatever it is told, and gets many of the
 small tasks wrong: it is smaller and learned for a minute. This is the model that training improves.""",
     "demo-judge": """Judges two answers to one question beside what is right, in the form of `prompts/judge/short.md`: it repeats what is
-right and what each answer claims, marks the words that do not agree, then gives the verdict as JSON. It learned on the questions of the other two models and on what demo-weak says.
+right and what each answer claims, marks the words that do not agree, then gives the verdict as JSON. It goes on where demo-strong ends, and
+learned on the questions of the other two models and on what demo-weak says.
 
 It can do nothing else: it needs a `reference`, compares claims with it, and knows nothing of style, length or any other rubric.""",
 }
