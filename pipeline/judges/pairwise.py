@@ -33,6 +33,9 @@ class Settings(JudgeSettings):
     is told to accept them."""
     reason: bool = True
     """Whether the judge compares in words before it decides."""
+    structured: bool = True
+    """Whether the reply is held to a JSON schema where the engine can. Off for a small model that learned a form of its own:
+    held to another, down to its spaces, it writes what it never learned."""
     criteria: dict[str, str] = Field(default_factory=dict)
     """Category: one sentence on what counts there. `default` is for all others."""
     attempts: int = Field(3, ge=1, le=20)
@@ -71,11 +74,11 @@ class Judge:
             "answer_2": second,
             "reference": prompt.reference,
             "criterion": criterion_for(self.settings.criteria, prompt.category),
-            "structured": self.model.engine.structured,
+            "structured": self.model.engine.structured and self.settings.structured,
             "reason": self.settings.reason,
         }
         messages = self.prompt.render(**{name: given[name] for name in self.prompt.inputs})
-        schema = verdict_schema(reason=self.settings.reason)
+        schema = verdict_schema(reason=self.settings.reason) if self.settings.structured else None
         heard: Heard[Shown] = await ask_until_read(self.model, messages, read_verdict, range(self.settings.attempts), schema)
         choice: Choice = "invalid" if heard.value is None else about_sides(heard.value, order)
         sha = self.prompt.sha256

@@ -13,7 +13,6 @@ from typing import Any
 
 from pipeline.budget import Budget
 from pipeline.cache import ReplyCache
-from pipeline.judges.pairwise import verdict_schema
 from pipeline.model import Model, settle
 from pipeline.records import Message
 from pipeline.settings import BudgetSettings, ModelSettings, plugin_settings
@@ -26,7 +25,6 @@ class Asker:
     """Asks one of the demo models as a build does, with a cache of its own."""
 
     def __init__(self, name: str, engine: str, cache: Path, *, judge: bool = False) -> None:
-        self.schema = verdict_schema(reason=True) if judge else None
         self.raw = {"engine": engine, "model": str(FOLDER / name), **({"batch_size": 64} if engine == "transformers" else {})}
         self.tokens = 128 if judge else 48
         self.cache = cache
@@ -42,7 +40,7 @@ class Asker:
             try:
                 # Without a seed in the request: one for all would draw the same numbers for every request, and one for each
                 # would make every request a batch of its own. Another sample number is another draw.
-                came = await settle(model.ask(c, sample=seed, schema=self.schema) for c in conversations)
+                came = await settle(model.ask(c, sample=seed) for c in conversations)
             finally:
                 await model.close()
         return [reply.text for reply in came]

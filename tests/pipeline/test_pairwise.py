@@ -13,7 +13,7 @@ from tests.harness.shards import answer, prompt
 MODEL = {"engine": "scripted", "default": '{{"verdict": "1"}}'}
 
 
-def judged(folder: Path, prompt_file: str) -> tuple[list[Request], list[Verdict]]:
+def judged(folder: Path, prompt_file: str, **settings: object) -> tuple[list[Request], list[Verdict]]:
     """What the judge asked about two answers, and its verdicts."""
     asked: list[Request] = []
 
@@ -27,7 +27,7 @@ def judged(folder: Path, prompt_file: str) -> tuple[list[Request], list[Verdict]
         model.engine.reply = seen
         question = prompt("Who made you?", reference="Ada")
         a, b = answer(question, "x", "Ada made me."), answer(question, "y", "Bob did.")
-        judge = Judge(Settings(model=MODEL, prompt=prompt_file), model)
+        judge = Judge(Settings(model=MODEL, prompt=prompt_file, **settings), model)
         return await judge.judge(question, {a.id: a, b.id: b}, [Comparison.of(question.id, a.id, b.id)])
 
     return asked, with_model(MODEL, folder / "cache.sqlite", work)
@@ -57,3 +57,12 @@ def test_the_short_prompt_is_the_same_comparison_in_few_words(tmp_path):
 def test_a_prompt_file_that_wants_what_the_judge_has_not_is_refused(tmp_path):
     with pytest.raises(RecipeError, match=r"wants \['colour'\]; the pairwise judge gives \['answer_1', .*\]: take one"):
         judged(tmp_path, mine(tmp_path, "question", "colour"))
+
+
+def test_a_judge_with_a_form_of_its_own_is_not_held_to_a_schema(tmp_path):
+    held, _ = judged(tmp_path / "a", "judge/pairwise")
+    free, verdicts = judged(tmp_path / "b", "judge/pairwise", structured=False)
+    assert all(r.schema for r in held)
+    assert all(r.schema is None for r in free)
+    assert "Verdict: 1" in free[0].messages[-1]["content"]
+    assert [v.choice for v in verdicts] == ["A", "B"]
