@@ -64,7 +64,7 @@ def test_the_doctor_asks_every_model_of_a_recipe(tmp_path, stub):
     assert stub.stats()["requests"] == 0
 
 
-def wait_for(what, seconds=60):
+def wait_for(what, seconds=120):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if found := what():
@@ -73,6 +73,7 @@ def wait_for(what, seconds=60):
     raise AssertionError("waited in vain")
 
 
+@pytest.mark.timeout(600)  # four waits, each for a process that starts
 def test_a_served_recipe_is_refreshed_by_its_deployment(tmp_path, prefect):
     from prefect.client.orchestration import get_client
 
