@@ -78,7 +78,13 @@ def test_a_served_recipe_is_refreshed_by_its_deployment(tmp_path, prefect):
     from prefect.client.orchestration import get_client
 
     recipe = write_recipe(tmp_path, name="served")
-    process = subprocess.Popen(command("serve", recipe, "--cron", "0 3 * * *"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        command("serve", recipe, "--cron", "0 3 * * *"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    )
     try:
         with get_client(sync_client=True) as client:
             deployment = wait_for(lambda: next((d for d in client.read_deployments() if d.name == "served"), None))

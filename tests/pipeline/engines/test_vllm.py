@@ -409,7 +409,9 @@ asyncio.run(work())
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_server_outlives_us_however_we_die(fake, number):
     fake.does(stubborn=True)
-    owner = subprocess.Popen([sys.executable, "-c", OWNER], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    # A shell's background job ignores SIGINT, and so would whatever it starts: the owner shall heed it.
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    owner = subprocess.Popen([sys.executable, "-c", OWNER], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **heeding)
     with owner:
         assert owner.stdout.readline() == b"up\n"
         owner.send_signal(number)
