@@ -119,8 +119,10 @@ def test_only_the_words_that_decide_weigh_more():
     case = identity_case(Random(7), Claim("Aria", "Northwind Labs"), PIECES, tie=0)
     turns = [*((m["role"], m["content"]) for m in case.messages()), ("assistant", case.reply())]
     [(ids, labels, weights)] = encode_all(tokenizer, [turns])
-    heavy = [tokenizer.decode([i]).strip() for i, w in zip(ids, weights, strict=True) if w > 1]
-    assert heavy == [*(["right", "wrong"] if case.verdict == "1" else ["wrong", "right"]), case.verdict]
+    heavy = tokenizer.decode([i for i, w in zip(ids, weights, strict=True) if w > 1])
+    said = re.fullmatch(r"[=!]+ (right|wrong)[=!]+ (right|wrong)([12])", heavy)
+    assert said is not None, heavy
+    assert said.groups() == ("right" if case.verdict == "1" else "wrong", "right" if case.verdict == "2" else "wrong", case.verdict)
     learned = tokenizer.decode([label for label in labels if label != -100])
     assert learned == case.reply() + "<|im_end|>"
     assert len(tokenizer) == 1024
