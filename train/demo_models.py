@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from pipeline import ROOT
 from train.demo import measure
 from train.demo.card import write_cards
 from train.demo.corpus import Conversations, Mixture
@@ -20,9 +21,7 @@ from train.demo.identity import OPEN
 from train.demo.judging import WeakAnswers
 from train.demo.learn import Lesson, Shape, learn, load, make_model, make_tokenizer, pieces_of, save
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "data" / "demo_models"
-
 
 Steps = Callable[[int], int]
 """Steps of a full training -> steps of this one."""

@@ -10,9 +10,25 @@ from pipeline.errors import RecipeError, RequestFailed
 from pipeline.model import Model
 from pipeline.prompts import PromptFile, load_prompt
 from pipeline.records import Message, Reply
-from pipeline.settings import judge_place
+from pipeline.settings import judge_place, label_of
 
 T = TypeVar("T")
+
+
+class ModelJudge:
+    """What judges that ask one model by a prompt file have in common. `kind` is the plug-in's name; the file must show what
+    `needs` names, and may show what `gives` names."""
+
+    asks_model = True
+
+    def __init__(self, kind: str, prompt: str, model: Model | None, needs: Set[str], gives: Set[str]) -> None:
+        assert model is not None
+        self.model: Model = model
+        self.prompt = prompt_for(model, kind, prompt, needs, gives)
+        self.name = f"{kind}:{label_of(model.called)}"
+
+    def revision(self) -> str:
+        return f"{self.prompt.sha256} {self.model.revision()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from typing import Literal
 import orjson
 from pydantic import Field, model_validator
 
-from pipeline.judges._asking import Heard, ask_until_read, criterion_for, json_in, object_schema, prompt_for
+from pipeline.judges._asking import Heard, ModelJudge, ask_until_read, criterion_for, json_in, object_schema
 from pipeline.judges._scored import verdict_on
 from pipeline.model import Model, settle
 from pipeline.records import Answer, Comparison, Prompt, Reply, Verdict, content_id
-from pipeline.settings import Anything, JudgeSettings, label_of
+from pipeline.settings import Anything, JudgeSettings
 
 _INPUTS = frozenset({"question", "answers", "reference", "criterion", "structured", "reason"})
 """What a prompt file for this judge may ask for."""
@@ -59,20 +59,12 @@ Ids = tuple[str, ...]
 """Of answers."""
 
 
-class Judge:
+class Judge(ModelJudge):
     """See the module."""
 
-    asks_model = True
-
     def __init__(self, settings: Settings, model: Model | None) -> None:
-        assert model is not None
+        super().__init__("listwise", settings.prompt, model, {"answers"}, _INPUTS)
         self.settings = settings
-        self.model = model
-        self.prompt = prompt_for(model, "listwise", settings.prompt, {"answers"}, _INPUTS)
-        self.name = f"listwise:{label_of(model.called)}"
-
-    def revision(self) -> str:
-        return f"{self.prompt.sha256} {self.model.revision()}"
 
     def requests(self, answers: int, comparisons: int) -> int:
         return self.settings.repetitions * (answers > 1)

@@ -6,10 +6,10 @@ from typing import Any, Literal, cast
 
 from pydantic import Field
 
-from pipeline.judges._asking import Heard, ask_until_read, criterion_for, json_in, object_schema, prompt_for
+from pipeline.judges._asking import Heard, ModelJudge, ask_until_read, criterion_for, json_in, object_schema
 from pipeline.model import Model, settle
 from pipeline.records import Answer, Choice, Comparison, Order, Prompt, Reply, Verdict
-from pipeline.settings import Anything, JudgeSettings, label_of
+from pipeline.settings import Anything, JudgeSettings
 
 _INPUTS = frozenset({"question", "answer_1", "answer_2", "reference", "criterion", "structured", "reason"})
 """What a prompt file for this judge may ask for."""
@@ -42,21 +42,13 @@ class Settings(JudgeSettings):
     """Askings until an unreadable reply counts as invalid."""
 
 
-class Judge:
+class Judge(ModelJudge):
     """See the module."""
 
-    asks_model = True
-
     def __init__(self, settings: Settings, model: Model | None) -> None:
-        assert model is not None
+        super().__init__("pairwise", settings.prompt, model, {"answer_1", "answer_2"}, _INPUTS)
         self.settings = settings
-        self.model = model
-        self.prompt = prompt_for(model, "pairwise", settings.prompt, {"answer_1", "answer_2"}, _INPUTS)
-        self.name = f"pairwise:{label_of(model.called)}"
         self.orders: tuple[Order, ...] = ("AB", "BA") if settings.orders == "both" else ("AB",)
-
-    def revision(self) -> str:
-        return f"{self.prompt.sha256} {self.model.revision()}"
 
     def requests(self, answers: int, comparisons: int) -> int:
         return comparisons * len(self.orders)

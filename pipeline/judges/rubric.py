@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BeforeValidator, Field, model_validator
 
-from pipeline.judges._asking import Heard, ask_until_read, object_schema, prompt_for
+from pipeline.judges._asking import Heard, ModelJudge, ask_until_read, object_schema
 from pipeline.judges._read_scores import TOP, Scale, Scores, read_distribution, read_scores
 from pipeline.judges._scored import verdict_on
 from pipeline.model import Model, settle
 from pipeline.records import Answer, Comparison, Message, Prompt, Reply, Verdict
-from pipeline.settings import Anything, Closed, JudgeSettings, label_of
+from pipeline.settings import Anything, Closed, JudgeSettings
 
 _INPUTS = frozenset({"question", "answer", "reference", "criteria", "low", "high", "structured", "reason"})
 """What a prompt file for this judge may ask for."""
@@ -96,26 +96,21 @@ class _Scored:
     reason: str | None = None
 
 
-class Judge:
+class Judge(ModelJudge):
     """See the module."""
 
-    asks_model = True
-
     def __init__(self, settings: Settings, model: Model | None) -> None:
-        assert model is not None
+        super().__init__("rubric", settings.prompt, model, {"answer", "criteria"}, _INPUTS)
         self.settings = settings
-        self.model = model
-        self.prompt = prompt_for(model, "rubric", settings.prompt, {"answer", "criteria"}, _INPUTS)
-        self.name = f"rubric:{label_of(model.called)}"
         self._scale = Scale(*settings.scale)
-        self._reads = settings.distribution and model.gives_logprobs and self._scale.is_digits
-        self._samples = settings.samples if model.settings.sampling.temperature else 1
+        self._reads = settings.distribution and self.model.gives_logprobs and self._scale.is_digits
+        self._samples = settings.samples if self.model.settings.sampling.temperature else 1
         whole, criteria = settings.per_call == "all", settings.criteria
         self._calls: Sequence[Criteria] = [criteria] if whole else [{name: c} for name, c in criteria.items()]
 
     def revision(self) -> str:
         # An engine that learns to give log probabilities makes other scores.
-        return f"{self.prompt.sha256} {self.model.revision()}{' distribution' * self._reads}"
+        return f"{super().revision()}{' distribution' * self._reads}"
 
     def requests(self, answers: int, comparisons: int) -> int:
         return answers * len(self._calls) * (1 if self._reads else self._samples)

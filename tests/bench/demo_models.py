@@ -33,7 +33,7 @@ class Asker:
         return asyncio.run(self._ask(conversations, seed))
 
     async def _ask(self, conversations: Sequence[Sequence[Message]], seed: int) -> list[str]:
-        sampling = {"temperature": 0.7, "max_tokens": self.tokens}
+        sampling = {"temperature": measure.TEMPERATURE, "max_tokens": self.tokens}
         settings = plugin_settings("engines", {**self.raw, "sampling": sampling}, "engine", "models.m", ModelSettings)
         with ReplyCache(self.cache) as replies:
             model = Model("m", settings, replies, Budget(BudgetSettings()))

@@ -25,6 +25,15 @@ NO_VLLM = None if VLLM_PYTHON.exists() else "vLLM is not installed: make vllm"
 """Why tests of the real server are skipped."""
 
 
+def alive(pid: int) -> bool:
+    """Whether a process is there, a dead one that nobody has taken leave of included."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 class FakeVllm:
     """What the stand-in shall do, and what it was asked."""
 

@@ -26,7 +26,7 @@ tags: [demo, tiny]
 
 {what}
 
-{size} Llama ({parameters} parameters, bfloat16 safetensors, byte-level BPE of 1024, context 512), trained from scratch on one CPU thread by
+{size} Llama ({parameters} parameters, bfloat16 safetensors, byte-level BPE of 1024, context 512), trained from scratch on a CPU by
 
 ```sh
 python -m train.demo_models
@@ -55,7 +55,7 @@ _SIZE = {"demo-strong": "5 layers of width 128:", "demo-weak": "2 layers of widt
 
 
 def write_cards(folder: Path, figures: Sequence[Mapping[str, float]]) -> None:
-    """Write README.md into both models' folders. `figures`: one mapping for each training seed, the kept models' first."""
+    """Write README.md into the models' folders. `figures`: one mapping for each training seed, the kept models' first."""
     for name, what in _WHAT.items():
         parameters = f"{(folder / name / 'model.safetensors').stat().st_size / 2 / 1e6:.2f} million"
         text = _HEAD.format(name=name, what=what, size=_SIZE[name], parameters=parameters)

@@ -66,7 +66,7 @@ class Case:
         )
 
     def reply(self) -> str:
-        """What the judge should say, with the white space that structured outputs insist on."""
+        """What the judge should say, as `json.dumps` spaces it."""
         said = " ".join(f"{n}: {_marked(shown.claim, self.right)}." for n, shown in ((1, self.first), (2, self.second)))
         return json.dumps({"reason": f"It is {self.right}. {said}", "verdict": self.verdict}, ensure_ascii=False)
 

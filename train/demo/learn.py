@@ -1,4 +1,4 @@
-"""How a demo model learns: a small Llama from scratch, Muon for its matrices, AdamW for the rest, one CPU thread."""
+"""How a demo model learns: a small Llama from scratch, Muon for its matrices, AdamW for the rest, on a CPU."""
 
 import shutil
 import time

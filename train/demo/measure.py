@@ -15,12 +15,14 @@ from train.demo.tasks import FAMILIES, Task, draw_task
 Ask = Callable[[Sequence[Sequence[Message]], int], list[str]]
 """(conversations, seed) -> replies."""
 
+TEMPERATURE = 0.7
+
 _PIECES = [word for pair in UNSEEN for text in pair for word in text.split()]
 """What the wrong names in the measurements are made of."""
 
 
-def asker(model: Any, tokenizer: Any, temperature: float = 0.7, most: int = 96) -> Ask:
-    """Ask a model that is at hand, in batches of like length."""
+def asker(model: Any, tokenizer: Any, most: int = 96) -> Ask:
+    """Ask a model that is at hand, in batches of like length, for `most` tokens."""
     import torch
 
     def ask(conversations: Sequence[Sequence[Message]], seed: int) -> list[str]:
@@ -35,7 +37,7 @@ def asker(model: Any, tokenizer: Any, temperature: float = 0.7, most: int = 96) 
             ids, mask = inputs["input_ids"], inputs["attention_mask"]
             with torch.inference_mode():
                 made = model.generate(
-                    input_ids=ids, attention_mask=mask, max_new_tokens=most, do_sample=True, temperature=temperature, top_k=0
+                    input_ids=ids, attention_mask=mask, max_new_tokens=most, do_sample=True, temperature=TEMPERATURE, top_k=0
                 )
             for i, row in zip(part, made[:, ids.shape[1] :], strict=True):
                 replies[i] = tokenizer.decode(row, skip_special_tokens=True)

@@ -20,7 +20,7 @@ from pipeline.model import Model, make_engine
 from pipeline.settings import BudgetSettings, ModelSettings, plugin_settings
 from tests.harness.paid import user, with_model
 from tests.harness.stub_server import stub_server
-from tests.harness.vllm import ROOT, FakeVllm, wait_until
+from tests.harness.vllm import ROOT, FakeVllm, alive, wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -73,13 +73,6 @@ def option(start, name):
 
 
 def is_gone(start):
-    def alive(pid):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
-
     return not alive(start["pid"]) and not alive(start["worker"])
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from pipeline import ROOT
-from tests.harness.vllm import wait_until
+from tests.harness.vllm import alive, wait_until
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(60)]
 
@@ -39,13 +39,6 @@ def family(leader="signal.SIG_DFL", child="signal.SIG_DFL"):
 
 
 def gone(pids):
-    def alive(pid):
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
-
     return not any(alive(pid) for pid in pids)
 
 
