@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,10 +20,14 @@ def standing_gates(recipe_gates: Mapping[str, Anything | bool | None]) -> dict[s
 
 def gate(pairs: pa.Table, gates: Mapping[str, PluginSettings]) -> tuple[pa.Table, pa.Table, list[Any]]:
     """(kept, dropped, the reason of each dropped pair); kept and dropped together are the pairs, each in its order."""
-    reasons = pa.nulls(len(pairs), pa.string())
+    reason = np.full(len(pairs), None, dtype=object)
+    at, left = np.arange(len(pairs)), pairs
     for name, settings in gates.items():
-        reasons = pc.coalesce(reasons, load_plugin("gates", name).check(pairs, settings))
-    passed = pc.is_null(reasons)
-    stopped = pc.invert(passed)
-    found = reasons.combine_chunks() if isinstance(reasons, pa.ChunkedArray) else reasons
-    return pairs.filter(passed), pairs.filter(stopped), pc.drop_null(found).to_pylist()
+        # Each sees what the gates before let pass alone: a gate may look at all pairs together.
+        found = load_plugin("gates", name).check(left, settings)
+        stopped = np.array(pc.is_valid(found), dtype=bool)
+        reason[at[stopped]] = pc.drop_null(found).to_pylist()
+        if stopped.any():
+            at, left = at[~stopped], left.filter(pa.array(~stopped))
+    out = np.setdiff1d(np.arange(len(pairs)), at, assume_unique=True)
+    return left, pairs.take(pa.array(out)), reason[out].tolist()

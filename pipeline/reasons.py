@@ -33,6 +33,7 @@ WORDS = {
     "too_short": "an answer is too short",
     "too_long": "an answer is too long",
     "lopsided": "one answer is much longer than the other",
+    "longer": "too many pairs have the longer answer as the better one",
 }
 
 

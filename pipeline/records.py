@@ -144,6 +144,12 @@ class Verdict:
     """What the judge wrote, word for word."""
     prompt_sha: str | None = None
     """The sha256 of the prompt file that the judge was asked with."""
+    prompt_tokens: float | None = None
+    """Of what was asked for this verdict, replies from the cache included; a reply that serves several is shared among them."""
+    completion_tokens: float | None = None
+    """Of what came back."""
+    dollars: float | None = None
+    """By the model's `price`; None where it has none."""
 
 
 @dataclass(frozen=True, slots=True)

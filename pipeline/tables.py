@@ -71,6 +71,7 @@ SCHEMAS: Mapping[type, pa.Schema] = {
             _field("reason", pa.string(), nullable=True),
             _field("reply", pa.string(), nullable=True),
             _field("prompt_sha", pa.string(), nullable=True),
+            *(_field(name, pa.float64(), nullable=True) for name in ("prompt_tokens", "completion_tokens", "dollars")),
         ]
     ),
     Pair: pa.schema(

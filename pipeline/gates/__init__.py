@@ -14,4 +14,5 @@ class Gate(Protocol):
     DEFAULT: bool
 
     def check(self, pairs: pa.Table, settings: Any) -> pa.Array:
-        """One value per pair, in their order: None to let it pass, or the reason it is dropped under."""
+        """One value per pair, in their order: None to let it pass, or the reason it is dropped under. The pairs are those of
+        a shard that passed the gates before."""

@@ -1,12 +1,13 @@
 """Asking a model until it says something that can be read: what all judges that ask one have in common."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import orjson
 
 from pipeline.errors import RecipeError, RequestFailed
+from pipeline.judges._cost import Cost
 from pipeline.model import Model
 from pipeline.prompts import PromptFile, load_prompt
 from pipeline.records import Message, Reply
@@ -38,6 +39,8 @@ class Heard(Generic[T]):
     value: T | None
     reason: str | None
     text: str | None
+    cost: Cost = field(default_factory=Cost)
+    """Of every reply on the way."""
 
 
 async def ask_until_read(
@@ -50,16 +53,18 @@ async def ask_until_read(
 ) -> Heard[T]:
     """Ask for one sample after the other until one can be read: the same one would come out of the cache, unreadable as before."""
     heard: Heard[T] = Heard(None, "unreadable", None)
+    cost = Cost()
     for sample in samples:
         try:
             reply = await model.ask(messages, sample=sample, schema=schema, logprobs=logprobs)
         except RequestFailed as failure:
-            return Heard(None, failure.reason, failure.detail)
+            return Heard(None, failure.reason, failure.detail, cost)
+        cost = Cost.sum([cost, Cost.of(reply, model.settings.price)])
         # A reply that was cut off says nothing, whatever it quotes.
         value = None if reply.finish_reason == "length" else read(reply)
         if value is not None:
-            return Heard(value, None, reply.text)
-        heard = Heard(None, "unreadable", reply.text)
+            return Heard(value, None, reply.text, cost)
+        heard = Heard(None, "unreadable", reply.text, cost)
     return heard
 
 

@@ -15,6 +15,7 @@ import orjson
 from pydantic import Field, model_validator
 
 from pipeline.judges._asking import Heard, ModelJudge, ask_until_read, criterion_for, json_in, object_schema
+from pipeline.judges._cost import Cost
 from pipeline.judges._scored import verdict_on
 from pipeline.model import Model, settle
 from pipeline.records import Answer, Comparison, Prompt, Reply, Verdict, content_id
@@ -79,7 +80,8 @@ class Judge(ModelJudge):
         if len(ids) <= (self.settings.at_once or len(ids)):
             heard = await settle(self._rank(prompt, answers, order, n // 2) for n, order in enumerate(self._orders(prompt, ids)))
             if len(ids) <= 2 or all(h.reason != "context_length" for h in heard):
-                return [self._verdict(c, heard) for c in comparisons]
+                cost = Cost.sum(h.cost for h in heard).over(len(comparisons))
+                return [cost.on(self._verdict(c, heard)) for c in comparisons]
         came = await settle(self._verdicts(prompt, answers, group) for group in share_out(ids, comparisons))
         return [verdict for group in came for verdict in group]
 

@@ -74,7 +74,8 @@ class Judge(ModelJudge):
         heard: Heard[Shown] = await ask_until_read(self.model, messages, read_verdict, range(self.settings.attempts), schema)
         choice: Choice = "invalid" if heard.value is None else about_sides(heard.value, order)
         sha = self.prompt.sha256
-        return Verdict(comparison.id, prompt.id, self.name, order, choice, "llm", reason=heard.reason, reply=heard.text, prompt_sha=sha)
+        verdict = Verdict(comparison.id, prompt.id, self.name, order, choice, "llm", reason=heard.reason, reply=heard.text, prompt_sha=sha)
+        return heard.cost.on(verdict)
 
 
 _LINE = re.compile(r"verdict\W{0,6}(1|2|tie)\b", re.IGNORECASE)

@@ -4,6 +4,7 @@ A score is the mean of the judge's distribution over the scale where the engine 
 likeliest score (Wang et al. 2025, 2503.03064); elsewhere it is the mean of k samples (2604.13717: k = 3 has most of the gain).
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ import orjson
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.judges._asking import Heard, ModelJudge, ask_until_read, object_schema
+from pipeline.judges._cost import Cost
 from pipeline.judges._read_scores import TOP, Scale, Scores, read_distribution, read_scores
 from pipeline.judges._scored import verdict_on
 from pipeline.model import Model, settle
@@ -93,6 +95,7 @@ class _Scored:
 
     scores: Scores | None
     replies: tuple[str, ...]
+    cost: Cost
     reason: str | None = None
 
 
@@ -116,9 +119,10 @@ class Judge(ModelJudge):
         return answers * len(self._calls) * (1 if self._reads else self._samples)
 
     async def judge(self, prompt: Prompt, answers: Mapping[str, Answer], comparisons: Sequence[Comparison]) -> list[Verdict]:
-        sides = list(dict.fromkeys(side for c in comparisons for side in (c.a, c.b)))
-        scored = dict(zip(sides, await settle(self._score(prompt, answers[side].text) for side in sides), strict=True))
-        return [self._verdict(c, scored[c.a], scored[c.b]) for c in comparisons]
+        meetings = Counter(side for c in comparisons for side in (c.a, c.b))
+        scored = dict(zip(meetings, await settle(self._score(prompt, answers[side].text) for side in meetings), strict=True))
+        share = {side: scored[side].cost.over(times) for side, times in meetings.items()}
+        return [Cost.sum([share[c.a], share[c.b]]).on(self._verdict(c, scored[c.a], scored[c.b])) for c in comparisons]
 
     def _verdict(self, comparison: Comparison, a: _Scored, b: _Scored) -> Verdict:
         said = {side: {"scores": of.scores, "replies": of.replies} for side, of in (("a", a), ("b", b))}
@@ -144,7 +148,8 @@ class Judge(ModelJudge):
         parts = await settle(self._ask(prompt, answer, criteria) for criteria in self._calls)
         replies = tuple(reply for part in parts for reply in part.replies)
         missing = next((part.reason for part in parts if part.scores is None), None)
-        return _Scored(None if missing else {n: s for part in parts for n, s in (part.scores or {}).items()}, replies, missing)
+        scores = None if missing else {n: s for part in parts for n, s in (part.scores or {}).items()}
+        return _Scored(scores, replies, Cost.sum(part.cost for part in parts), missing)
 
     async def _ask(self, prompt: Prompt, answer: str, criteria: Criteria) -> _Scored:
         """The scores on these criteria: one reply's distribution, or the mean over the samples that can be read."""
@@ -154,9 +159,10 @@ class Judge(ModelJudge):
             heard += await settle(self._sample(messages, tuple(criteria), n, 0) for n in range(1, self._samples))
         read = [h.value.scores for h in heard if h.value]
         replies = tuple(h.text for h in heard if h.text is not None)
+        cost = Cost.sum(h.cost for h in heard)
         if not read:
-            return _Scored(None, replies, heard[0].reason)
-        return _Scored({name: sum(scores[name] for scores in read) / len(read) for name in criteria}, replies)
+            return _Scored(None, replies, cost, heard[0].reason)
+        return _Scored({name: sum(scores[name] for scores in read) / len(read) for name in criteria}, replies, cost)
 
     async def _sample(self, messages: Sequence[Message], names: Sequence[str], sample: int, logprobs: int) -> Heard["_Read"]:
         def read(reply: Reply) -> _Read | None:

@@ -34,6 +34,7 @@ def judged(path: Path, judge: str = "j", choices: str = "AABBABAB", **more: str)
     return write(path, *({"item": n, "judge": judge, "choice": c, "category": f"c{n % 2}", **more} for n, c in enumerate(choices)))
 
 
+@pytest.mark.slow
 def test_two_tables_in_words_and_as_json(tmp_path):
     tables = judged(tmp_path / "one.jsonl"), judged(tmp_path / "two.jsonl", "k", "AABBABBA")
     said = pairsmith("agree", *tables)
@@ -75,6 +76,7 @@ def test_a_run_folder_has_models_lengths_and_categories(tmp_path, agree):
     assert tables.json["judges"][0]["flip"] == judge["flip"]
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_resamples(tmp_path, agree):
     run, _ = write_run(tmp_path / "run")
     one, same, other = (agree(run, "--json", "--seed", seed).out for seed in (1, 1, 2))

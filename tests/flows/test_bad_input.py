@@ -42,12 +42,14 @@ def test_an_unknown_key_offers_the_nearest(tmp_path):
     assert_refused(pairsmith("build", recipe), "unknown key 'pair.min_margn'", "did you mean 'min_margin'?")
 
 
+@pytest.mark.slow
 def test_an_unknown_plug_in_offers_the_choices(tmp_path):
     assert_refused(pairsmith("build", write_recipe(tmp_path, pair={"strategy": "best_wurst"})), "best_worst", "strong_weak")
     judge = {"kind": "pairwize", "model": {"engine": "scripted"}}
     assert_refused(pairsmith("build", write_recipe(tmp_path, judge=judge)), "did you mean 'pairwise'?", "rule")
 
 
+@pytest.mark.slow
 def test_a_set_option_that_fits_nothing(tmp_path):
     assert_refused(pairsmith("build", write_recipe(tmp_path), "--set", "prompts.limt=3"), "did you mean 'limit'?")
     assert_refused(pairsmith("build", write_recipe(tmp_path), "--set", "nonsense"), "KEY=VALUE")
@@ -85,6 +87,7 @@ def test_a_hub_push_without_a_token(tmp_path):
     assert_refused(pairsmith("build", write_recipe(tmp_path), "--push-to-hub", "me/mine", HF_TOKEN=""), "HF_TOKEN is not set")
 
 
+@pytest.mark.slow
 def test_a_prefect_server_that_does_not_answer(tmp_path):
     assert_refused(
         pairsmith("build", write_recipe(tmp_path), PREFECT_API_URL="http://127.0.0.1:9/api"), "PREFECT_API_URL", "prefect server start"
@@ -238,6 +241,7 @@ def test_inspect_of_what_is_not_there(tmp_path):
     assert_refused(pairsmith("inspect", tmp_path / "run", "--dropped", "identcal"), "nothing was dropped as 'identcal'")
 
 
+@pytest.mark.slow
 def test_a_cron_line_that_is_none(tmp_path):
     assert_refused(pairsmith("serve", write_recipe(tmp_path), "--cron", "every night"), "five fields", "0 3 * * *")
 

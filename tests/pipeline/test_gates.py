@@ -94,3 +94,27 @@ def test_kept_and_dropped_together_are_all_pairs(pairs):
 def test_the_gates_that_stand_by_default_come_first_and_can_be_switched_off():
     assert list(standing_gates({})) == ["empty", "identical", "similar", "truncated"]
     assert list(standing_gates({"length": {}, "similar": False})) == ["empty", "identical", "truncated", "length"]
+
+
+def test_the_most_lopsided_of_too_many_longer_ones_leave() -> None:
+    pairs = table(("a" * 9, "b"), ("a" * 4, "bbb"), ("a" * 8, "bb"), ("a", "bb"), ("aa", "bbb"), ("a", "b"))
+    assert reasons("longer", pairs, max_share=0.5) == ["longer", None, None, None, None, None]
+    assert reasons("longer", pairs, max_share=0.34) == ["longer", None, "longer", None, None, None]
+    assert reasons("longer", pairs, max_share=0) == ["longer"] * 3 + [None] * 3
+
+
+@given(st.lists(st.tuples(st.text("x", max_size=9), st.text("y", max_size=9)), max_size=30), st.floats(0, 0.99))
+def test_no_more_longer_ones_than_wanted_stay_and_no_other_leaves(pairs, share):
+    found = reasons("longer", table(*pairs), max_share=share)
+    assert all(len(c) > len(r) for (c, r), reason in zip(pairs, found, strict=True) if reason)
+    kept = [len(c) > len(r) for (c, r), reason in zip(pairs, found, strict=True) if not reason and len(c) != len(r)]
+    assert sum(kept) <= share * len(kept) + 1e-6
+    spare = sum(len(c) > len(r) for c, r in pairs) - sum(kept)
+    assert not spare or sum(kept) + 1 > share * (len(kept) + 1) - 1e-6
+
+
+def test_a_gate_sees_what_the_gates_before_let_pass() -> None:
+    pairs = table(("a" * 9, ""), ("a" * 5, "b"), ("a", "bb"))
+    kept, stopped, why = gate(pairs, standing_gates({"longer": {"max_share": 0.5}}))
+    assert why == ["empty_rejected"]
+    assert (len(kept), len(stopped)) == (2, 1)

@@ -35,6 +35,7 @@ def _reasons_of(gate: str) -> set[str]:
     """What the gate says of pairs that are wrong in many ways."""
     texts = ["", "a", "same", "Same", "the cat sat on the mat today", "the cat sat on the mat to-day", "x" * 30_000]
     rows = [(c, r, f, g) for c in texts for r in texts for f in ("stop", "length") for g in ("stop", "length")]
+    rows.append(("a longer one than the other", "the other", "stop", "stop"))
     columns = dict(zip(("chosen", "rejected", "finish_chosen", "finish_rejected"), zip(*rows, strict=True), strict=True))
     plugin = load_plugin("gates", gate)
     found = plugin.check(pa.table({k: pa.array(v, pa.string()) for k, v in columns.items()}), plugin.Settings())

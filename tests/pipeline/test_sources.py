@@ -93,6 +93,7 @@ ROWS = [{"id": "1", "prompt": "Say hi", "mood": "kind"}, {"id": "2", "prompt": "
 
 
 @pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.slow
 def test_every_format_gives_the_same_rows(name: str, tmp_path: Path) -> None:
     rows = read(FORMATS[name](tmp_path / name, ROWS))
     assert [row.values for row in rows] == [{"id": r["id"], "prompt": r["prompt"]} for r in ROWS]

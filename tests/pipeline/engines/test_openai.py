@@ -111,6 +111,7 @@ def test_a_server_that_never_answers_is_a_timeout(server, tmp_path):
     assert failure.reason == "timeout"
 
 
+@pytest.mark.slow
 def test_retry_after_is_honoured_by_every_request(server, tmp_path):
     server.set_faults({"rate_limited": 1.0, "retry_after": 1, "transient": True})
     began = time.monotonic()
@@ -119,12 +120,14 @@ def test_retry_after_is_honoured_by_every_request(server, tmp_path):
     assert all(reply.text for reply in replies)
 
 
+@pytest.mark.slow
 def test_requests_per_minute_are_kept(server, tmp_path):
     began = time.monotonic()
     ask(endpoint(server, requests_per_minute=120), tmp_path, *(f"q{i}" for i in range(122)))
     assert time.monotonic() - began >= 0.9  # 120 at once are the minute's allowance; the two others wait half a second each
 
 
+@pytest.mark.slow
 def test_tokens_per_minute_are_kept(server, tmp_path):
     began = time.monotonic()
     ask(endpoint(server, tokens_per_minute=6000, sampling={"max_tokens": 100}), tmp_path, *(f"q{i}" for i in range(61)))
@@ -166,6 +169,7 @@ def test_an_unknown_model_is_named_with_those_that_are_served(server, tmp_path):
     assert "judge, strong, weak" in str(error)
 
 
+@pytest.mark.slow
 def test_a_wrong_address_is_one_sentence(tmp_path):
     (error,) = ask({"engine": "openai", "url": "http://127.0.0.1:9/v1"}, tmp_path, "hello")
     assert isinstance(error, EngineError)

@@ -347,6 +347,7 @@ def test_a_server_that_does_not_start_shows_its_last_lines_and_no_secret(tmp_pat
     assert is_gone(fake.starts[0])
 
 
+@pytest.mark.slow
 def test_a_server_that_never_becomes_healthy_is_stopped(tmp_path, fake):
     fake.does(silent=True)
     (error,) = ask(tmp_path, "a", start_timeout=1)

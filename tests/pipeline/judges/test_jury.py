@@ -150,6 +150,7 @@ def test_a_verdict_of_a_jury_is_like_any_other():
     assert first.prompt_sha
 
 
+@pytest.mark.slow
 def test_jurors_on_a_server_that_fails_now_and_then_are_all_heard(tmp_path):
     # What one juror does not say is no vote against: it is invalid under that juror's name, and the others decide.
     with stub_server(faults={"unreadable_verdict": 0.3}) as server:

@@ -90,6 +90,7 @@ def test_resampled_alpha_and_fleiss_are_those_of_the_libraries(items, drawn):
 
 
 @given(SAID, st.data())
+@pytest.mark.slow
 def test_resampled_macro_f1_is_that_of_scikit_learn(right, data):
     said = data.draw(st.text("ABt", min_size=len(right), max_size=len(right)))
     both = [(a, b) for a, b in zip(right, said, strict=True) if a != "-"]

@@ -46,6 +46,7 @@ def known(value, place=""):
 
 @settings(max_examples=25, deadline=None)
 @given(random_rows(), st.randoms(use_true_random=False))
+@pytest.mark.slow
 def test_rows_in_any_order_make_the_same_passport(given, random):
     shuffled = [*given]
     random.shuffle(shuffled)
@@ -54,6 +55,7 @@ def test_rows_in_any_order_make_the_same_passport(given, random):
 
 @settings(max_examples=25, deadline=None)
 @given(random_rows())
+@pytest.mark.slow
 def test_which_side_is_called_a_does_not_matter(given):
     """Kappa, alpha and everything with models is the same when all sides are named the other way round."""
     one, other = figures(given), figures([swapped(r) for r in given])
@@ -71,6 +73,7 @@ def test_which_side_is_called_a_does_not_matter(given):
 
 @settings(max_examples=40, deadline=None)
 @given(random_rows())
+@pytest.mark.slow
 def test_every_passport_is_json_and_words_and_a_page(given):
     found = figures(given, by="g")
     assert orjson.loads(orjson.dumps(found)) == found

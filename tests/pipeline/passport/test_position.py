@@ -49,6 +49,7 @@ def test_runs_that_differ_are_counted_by_pairs_of_runs():
 
 
 @given(random_rows())
+@pytest.mark.slow
 def test_shards_add_up_to_the_whole(given):
     items = sorted({r.item for r in given})
     parts = [[r for r in given if (r.item in items[:2]) == first] for first in (True, False)]

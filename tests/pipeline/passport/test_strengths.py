@@ -90,6 +90,7 @@ def test_models_that_nothing_joins_are_not_compared():
     assert without_limit(m) == [2, 3]
 
 
+@pytest.mark.slow
 def test_the_intervals_hold_the_truth_as_often_as_they_say():
     rng = np.random.default_rng(8)
     truth = np.array([0.7, 0.0, -0.7])
