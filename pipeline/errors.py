@@ -4,6 +4,7 @@
     ├── RecipeError           what the user wrote in a recipe or on the command line
     ├── InputError            a table, file or prompt that came in from outside
     ├── EngineError           a model's engine that cannot be used at all: wrong URL, key, model name
+    ├── BackendAway           the place where people label does not answer; nothing is lost, later goes on
     ├── BudgetSpent           the budget of the recipe is used up; what arrived is kept
     ├── RunError              the run folder: taken, incompatible, full, read-only
     ├── Interrupted           exit code 130: stopped by the user, to be resumed by the same command
@@ -33,6 +34,10 @@ class InputError(PairsmithError):
 
 class EngineError(PairsmithError):
     """No request to this engine can succeed until the user changes something."""
+
+
+class BackendAway(PairsmithError):
+    """The backend where people label cannot be reached now."""
 
 
 class BudgetSpent(PairsmithError):

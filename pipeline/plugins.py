@@ -12,7 +12,7 @@ from typing import Literal
 
 from pipeline.errors import RecipeError, choose_from
 
-Room = Literal["engines", "judges", "strategies", "gates"]
+Room = Literal["engines", "judges", "strategies", "gates", "backends"]
 
 _HERE = Path(__file__).parent
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.annotation import annotate_settings
 from pipeline.check import check
 from pipeline.errors import RecipeError
 from pipeline.settings import Anything, PluginSettings, Recipe, gate_settings, judge_models, plugin_settings
@@ -48,6 +49,8 @@ def _checked(raw: Anything) -> Recipe:
     _check_roles(recipe, plugin_settings("strategies", recipe.pair, "strategy", "pair", PluginSettings))
     for gate, given in recipe.gates.items():
         gate_settings(gate, given)
+    if recipe.annotate is not None:
+        annotate_settings(recipe.annotate)
     return recipe
 
 

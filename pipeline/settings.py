@@ -197,6 +197,8 @@ class Recipe(Closed):
     """Gate: its settings, or `false` to switch it off (see pipeline/gates)."""
     publish: PublishSettings = Field(default_factory=PublishSettings)
     """The dataset folder."""
+    annotate: Annotated[Anything | None, How] = None
+    """What people are asked, and where (see pipeline/backends); what they say enters the pairs' key by itself."""
     budget: Annotated[BudgetSettings, How] = Field(default_factory=BudgetSettings)
     """What one start may spend."""
     run: Annotated[RunSettings, How] = Field(default_factory=RunSettings)

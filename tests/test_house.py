@@ -15,8 +15,11 @@ from pipeline import ROOT
 
 LAYERS: tuple[tuple[str, str], ...] = (
     ("ground", "pipeline errors records"),
-    ("nouns", "budget cache check engine fingerprint model plugins prompts recipe runs settings sources tables thresholds turns"),
-    ("rooms", "engines judges strategies gates"),
+    (
+        "nouns",
+        "annotation budget cache check engine fingerprint model plugins prompts recipe runs settings sources tables thresholds turns",
+    ),
+    ("rooms", "engines judges strategies gates backends"),
     ("verbs", "collect generate compare judge annotate feedback pair gate publish card hub report session stages finish reasons passport"),
 )
 """Each imports from its own line and the lines above it, as DESIGN says: records, errors <- other nouns <- plug-in rooms <-
@@ -36,7 +39,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "vllm": ("pipeline.engines.vllm",),
     "openai": ("pipeline.engines.openai",),
     "aiohttp": ("pipeline.engines.openai",),
-    "argilla": (),
+    "argilla": ("pipeline.backends",),
+    "crowdkit": ("pipeline.annotate",),
     **dict.fromkeys(("sklearn", "statsmodels", "krippendorff"), ("pipeline.passport",)),
 }
 """Each vendor has one home."""

@@ -155,6 +155,7 @@ def test_every_field_of_a_recipe_is_explained() -> None:
 
 CANDIDATES: tuple[Any, ...] = (
     False, True, 1, 2, 3, 4, 0.25, 0.5, "x", "cpu", "http://elsewhere.example/v1", ["x"], [1, 2], {"x": "y"}, {"x": "A"}, None,
+    {"backend": "csv"},
     [{"kind": "rubric", "model": {"engine": "scripted"}, "criteria": {name: ""}} for name in "xy"],
 )  # fmt: skip
 
