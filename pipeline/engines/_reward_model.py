@@ -25,7 +25,7 @@ _DIGITS = 4
 
 
 class RewardModel:
-    """Loaded when the first conversation is scored; `place` is where its settings stand in the recipe."""
+    """Loaded when the first conversation is scored; `place` is what errors call it."""
 
     def __init__(self, place: str, settings: "Settings") -> None:
         self._place, self._settings = place, settings
@@ -99,9 +99,7 @@ class RewardModel:
         """What can be seen without loading anything is said at once, before any answer is paid for."""
         if not folder.is_dir():
             if self._settings.model.startswith((".", "/", "~")):
-                raise EngineError(
-                    f"{self._place}.model: found no folder {folder}; give the folder of a reward model, or its name on the hub"
-                )
+                raise EngineError(f"{self._place}: found no folder {folder}; give the folder of a reward model, or its name on the hub")
             return
         config = folder / "config.json"
         try:
@@ -140,6 +138,6 @@ class RewardModel:
 
     def _refusal(self, why: str) -> str:
         return (
-            f"{self._place}.model: {self._path} is no reward model that can be used here: {why}; wanted a sequence classifier with one "
+            f"{self._place}: {self._path} is no reward model that can be used here: {why}; wanted a sequence classifier with one "
             "output and a chat template, as safetensors that transformers knows"
         )

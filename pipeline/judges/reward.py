@@ -45,7 +45,7 @@ class Judge:
     def __init__(self, settings: Settings, model: Model | None = None) -> None:
         self.settings = settings
         self.name = f"reward:{label_of(settings.model)}"
-        self._model = RewardModel("judge", settings)
+        self._model = RewardModel(f"the judge {self.name}", settings)
 
     def revision(self) -> str:
         return self._model.revision()
