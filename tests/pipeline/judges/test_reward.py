@@ -117,9 +117,7 @@ def refusal(folder):
 
 
 def test_a_model_that_is_no_reward_model_is_refused_before_anything_is_loaded(tiny_model, tmp_path):
-    with pytest.raises(
-        EngineError, match="the judge reward:.* is no reward model .* names LlamaForCausalLM; wanted a seq"
-    ):
+    with pytest.raises(EngineError, match=r"the judge reward:.* is no reward model .* names LlamaForCausalLM; wanted a seq"):
         Judge(Settings(model=str(tiny_model)))
     with pytest.raises(EngineError, match="names no architecture"):
         Judge(Settings(model=str(tmp_path)))
