@@ -23,6 +23,8 @@ class Engine(Protocol):
     """Whether log probabilities are given where a request asks for them; False for an engine that does not say."""
     resident: bool
     """Whether it holds the model in this machine's memory while it is up, as an API elsewhere does not."""
+    memory: object
+    """What is the same for the models that one start brings up, as a base model and its adapters are; missing where each is alone."""
     concurrency: int
     """How many replies are waited for at once."""
 

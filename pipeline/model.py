@@ -98,7 +98,7 @@ class Model:
 
     def turn(self) -> AbstractAsyncContextManager[None]:
         """To be held while the engine is at work."""
-        return self._turns.of(self) if self._turns else nullcontext()
+        return self._turns.of(self, getattr(self.engine, "memory", None)) if self._turns else nullcontext()
 
     async def _pay(self, key: bytes, request: Request) -> Reply:
         # The future is registered before the first await, so that a twin asked meanwhile waits for it and is not paid.

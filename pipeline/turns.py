@@ -14,22 +14,27 @@ class Resident(Protocol):
 
 
 class Turns:
-    """One model is up at a time. It keeps its turn while anybody asks it; then the next that wants it closes it and is up."""
+    """One memory is taken at a time. Who asks keeps the turn; then the next that wants it closes those who were up, and is up."""
 
     def __init__(self) -> None:
         self._free = asyncio.Condition()
-        self._holder: Resident | None = None
+        self._memory: object | None = None
+        self._up: list[Resident] = []
         self._asking = 0
 
     @asynccontextmanager
-    async def of(self, model: Resident) -> AsyncIterator[None]:
-        """Hold the turn for one question. What holding it costs beyond the question, a start, is the holder's to do."""
+    async def of(self, model: Resident, memory: object | None = None) -> AsyncIterator[None]:
+        """Hold the turn for one question. What holding it costs beyond the question, a start, is the holder's to do. `memory`
+        is the same for models that are up together in what one of them takes, as a base model and its adapters are."""
+        wanted = model if memory is None else memory
         async with self._free:
-            await self._free.wait_for(lambda: self._holder in (None, model) or not self._asking)
-            if self._holder is not model:
-                if self._holder is not None:
-                    await self._holder.close()
-                self._holder = model
+            await self._free.wait_for(lambda: self._memory in (None, wanted) or not self._asking)
+            if self._memory is not wanted:
+                while self._up:
+                    await self._up.pop().close()
+                self._memory = wanted
+            if model not in self._up:
+                self._up.append(model)
             self._asking += 1
         try:
             yield

@@ -136,6 +136,7 @@ class Engine(openai.Engine):
         if settings.url is None:
             self._server = Server.of(launch_of(name, settings))
             self._server.register(self, self._adapter)
+            self.memory = self._server
             self._model = self._adapter.name if self._adapter else self._server.launch.model
 
     def revision(self) -> str | None:

@@ -67,6 +67,19 @@ def test_a_question_that_fails_or_is_given_up_ends_its_hold():
     assert log == ["a goes"]
 
 
+def test_those_who_share_a_memory_are_up_together_and_go_together():
+    turns, log, shared = Turns(), list[str](), object()
+
+    async def work() -> None:
+        base, adapter, other = (Holder(name, log) for name in ("base", "adapter", "other"))
+        for holder, memory in ((base, shared), (adapter, shared), (base, shared), (other, None), (adapter, shared)):
+            async with turns.of(holder, memory):
+                log.append(holder.name)
+
+    asyncio.run(work())
+    assert log == ["base", "adapter", "base", "adapter goes", "base goes", "other", "other goes", "adapter"]
+
+
 @pytest.fixture
 def seen(monkeypatch) -> list[str]:
     """Scripted models that count as held in memory; what they do, in order."""
