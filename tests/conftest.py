@@ -1,9 +1,12 @@
 """What tests of several rooms share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.harness.argilla import ArgillaServer, require_argilla
 
 # The same examples every time, however busy the machine: a test that fails, fails again.
 settings.register_profile("steady", deadline=None, derandomize=True)
@@ -17,3 +20,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.harness.tiny_model import make_tiny_chat_model
 
     return make_tiny_chat_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def argilla_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArgillaServer]:
+    """A running argilla-server that all tests share: each works in a workspace of its own, and leaves it running."""
+    require_argilla()
+    with ArgillaServer(tmp_path_factory.mktemp("argilla") / "home") as server:
+        yield server
