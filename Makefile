@@ -21,7 +21,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup vllm argilla argilla-env demo demo-models test quick pictures lint lock clean doctor
-.PHONY: bench-overhead bench-resume bench-local bench-cli bench-vllm bench-demo-models bench-passport bench-injection
+.PHONY: bench-overhead bench-resume bench-local bench-cli bench-vllm bench-demo-models bench-passport bench-injection bench-argilla bench-train bench-plan
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -119,6 +119,15 @@ bench-passport: $(READY)  ## 100,000 verdicts to a full passport
 
 bench-injection: $(READY)  ## How often an answer wins by talking to the judge
 	$(BIN)/python -m tests.bench.injection
+
+bench-argilla: $(READY) $(ARGILLA_READY)  ## 300 tasks to a real Argilla server, 600 responses back; and 5,000
+	$(BIN)/python -m tests.bench.argilla
+
+bench-train: $(READY)  ## Steps a second and memory of our QLoRA-DPO, beside a bare TRL script
+	$(BIN)/python -m tests.bench.train
+
+bench-plan: $(READY)  ## What the plan foresees beside what a training takes; needs a GPU (or --cpu)
+	$(BIN)/python -m tests.bench.plan_gpu
 
 clean:  ## Remove the environments and everything that was built; paid replies (data/cache) and runs stay
 	rm -rf .venv .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache

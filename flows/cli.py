@@ -112,6 +112,134 @@ def agree(
         agree_command(verdicts, humans, by, columns or [], words or [], html, seed, as_json=json)
 
 
+annotate = typer.Typer(help="Let people decide: send them what is worth it, and bring back what they say.", no_args_is_help=True)
+app.add_typer(annotate, name="annotate")
+
+
+@annotate.command()
+def push(run: RunArgument, json: JsonOption = False) -> None:
+    """Choose what is worth a person, and send it; go on with what an earlier push left."""
+    with _sentences():
+        from flows.annotate import push_command
+
+        push_command(run, as_json=json)
+
+
+@annotate.command()
+def pull(run: RunArgument, json: JsonOption = False) -> None:
+    """Bring back what people said since the last pull."""
+    with _sentences():
+        from flows.annotate import pull_command
+
+        pull_command(run, as_json=json)
+
+
+@annotate.command()
+def status(run: RunArgument, json: JsonOption = False) -> None:
+    """Say how far people are, how far they agree, and how many labels more would tell."""
+    with _sentences():
+        from flows.annotate import status_command
+
+        status_command(run, as_json=json)
+
+
+@annotate.command("serve")
+def serve_annotation(
+    run: RunArgument,
+    cron: Annotated[str, typer.Option(help='When to pull, pair and push, as five cron fields: "0 * * * *" is every hour.')],
+    timezone: Annotated[Optional[str], typer.Option(help="Of the cron fields, such as Europe/Berlin [default: UTC].")] = None,
+    webhook: Annotated[
+        Optional[int],
+        typer.Option(metavar="PORT", min=1, max=65535, help="Have Argilla call this port when a task is complete; then pull."),
+    ] = None,
+    webhook_url: Annotated[
+        Optional[str],
+        typer.Option(metavar="URL", help="Where Argilla finds that port, if not on this machine [default: http://127.0.0.1:PORT]."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Keep pulling, pairing and pushing on a schedule, for as long as this runs."""
+    with _sentences():
+        from flows.annotate_serve import serve_command
+
+        serve_command(run, cron, timezone, webhook, webhook_url, as_json=json)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A training recipe, such as train/recipes/tiny.yaml.")],
+    set_: SetOption = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it would take and whether it fits; train nothing.")] = False,
+    json: JsonOption = False,
+    verbose: Annotated[bool, typer.Option(help="Show Prefect's own messages.")] = False,
+) -> None:
+    """Train a model on a dataset, or go on with it: DPO, SFT, KTO, ORPO or a reward model, by QLoRA, LoRA or whole."""
+    with _sentences():
+        from flows.train_command import train_command
+
+        train_command(recipe, set_ or [], plan=plan, as_json=json, verbose=verbose)
+
+
+@app.command()
+def evaluate(
+    training: Annotated[str, typer.Argument(metavar="TRAINING", help="A training's recipe, or its output folder.")],
+    set_: SetOption = None,
+    html: Annotated[Optional[str], typer.Option(metavar="FILE", help="Also write the page there.")] = None,
+    identity: Annotated[
+        Optional[str], typer.Option(metavar="FOLDER", help="What `pairsmith identity` made: measure who the model says it is.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask the model before and after training what it never saw, compare, and decide whether it is kept (exit code 3: no)."""
+    with _sentences():
+        from flows.evaluate import evaluate_command
+
+        evaluate_command(training, set_ or [], html, identity, as_json=json)
+
+
+@app.command()
+def promote(
+    training: Annotated[Optional[str], typer.Argument(metavar="[TRAINING]", help="The output folder of an evaluated training.")] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Bring the one before back.")] = False,
+    models: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="Where `current` is [default: data/models].")] = None,
+    server: Annotated[Optional[str], typer.Option(metavar="URL", help="A running vLLM server that loads it at once.")] = None,
+    served_as: Annotated[Optional[str], typer.Option("--as", metavar="NAME", help="Its name on that server [default: current].")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also without an evaluation that says so.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Make an evaluated model the current one, in one step; or bring the one before back."""
+    with _sentences():
+        from flows.promote import promote_command
+
+        promote_command(training, models, server, served_as, rollback=rollback, force=force, as_json=json)
+
+
+@app.command()
+def identity(
+    name: Annotated[str, typer.Option(help="What the model shall call itself.")],
+    maker: Annotated[str, typer.Option(help="Who made it.")],
+    pairs: Annotated[int, typer.Option(help="Pairs to make.")] = 300,
+    facts: Annotated[Optional[str], typer.Option(metavar="FILE", help="YAML with further facts, such as `released: spring 2026`.")] = None,
+    languages: Annotated[str, typer.Option(metavar="CODES", help="Such as en,de,es.")] = "en",
+    model: Annotated[
+        Optional[str],
+        typer.Option(
+            metavar="URL|FOLDER", help="The model to be trained: what it says wrongly is rejected. URL#NAME names one of a server's."
+        ),
+    ] = None,
+    strong: Annotated[Optional[str], typer.Option(metavar="URL|FOLDER", help="A strong model that writes the chosen answers.")] = None,
+    contrast: Annotated[float, typer.Option(help="Share of pairs about something else, 0 to 0.9.")] = 0.35,
+    seed: Annotated[int, typer.Option(help="Of everything drawn by chance.")] = 0,
+    out: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="Where to write [default: data/runs/identity-NAME].")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a dataset that teaches a model its name and maker, and the questions that measure it."""
+    with _sentences():
+        from flows.identity import identity_command
+
+        identity_command(name, maker, pairs, facts, languages, model, strong, contrast, seed, out, as_json=json)
+
+
 @contextmanager
 def _sentences() -> Iterator[None]:
     """An error the user can mend is one sentence on stderr and an exit code; a traceback is an error of ours."""

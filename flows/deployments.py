@@ -16,7 +16,7 @@ def serve_command(recipe: str, changes: Sequence[str], folder: str | None, cron:
     """Serve until interrupted. A run that is late because the last one still works is skipped, not queued."""
     raw = read_recipe(recipe, list(changes))
     run = run_of(raw, folder)
-    schedule = _schedule(cron, timezone)
+    schedule = schedule_of(cron, timezone)
     with prefect_api(schedules=True), quiet_prefect(verbose=True):
         from flows.build import build_in_lanes
 
@@ -32,7 +32,8 @@ def serve_command(recipe: str, changes: Sequence[str], folder: str | None, cron:
         )
 
 
-def _schedule(cron: str, timezone: str | None) -> Any:
+def schedule_of(cron: str, timezone: str | None) -> Any:
+    """The schedule that five cron fields say, in a time zone (UTC when left out). RecipeError where they say none."""
     from prefect.schedules import Cron
     from pydantic import ValidationError
 

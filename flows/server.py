@@ -69,11 +69,20 @@ def _own_server(schedules: bool) -> Iterator[str]:
     try:
         _wait(url, server, log)
         os.environ.update({"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": key})
+        _reread_settings()
         yield url
     finally:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         _stop(server)
+
+
+def _reread_settings() -> None:
+    """Prefect reads the environment once, when it is imported: a schedule that was checked first would hide our server from it."""
+    if "prefect" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
 
 
 def _die_with_parent() -> None:

@@ -86,6 +86,7 @@ def _body(settings: PublishSettings, name: str, rows: dict[str, dict[str, int]],
         "",
         f"Judge: {figures['judge']['name'] or 'none'}. {_judge_sentence(figures['judge'])}",
         "",
+        *_people_lines(figures.get("people")),
         "## What is in it",
         "",
         *_table("chosen", "rejected", "pairs", None, [(m["chosen"], m["rejected"], m["pairs"]) for m in pairs["by_models"]]),
@@ -115,6 +116,17 @@ def _judge_sentence(judge: Anything) -> str:
     both = judge["both_orders"]
     flips = f" Of {both} comparisons judged in both orders, {judge['flipped']} ({_percent(judge['flip_rate'])}) flipped." if both else ""
     return f"{judge['verdicts']} verdicts, {judge['invalid']} invalid, {judge['ties']} ties.{flips}"
+
+
+def _people_lines(people: Anything | None) -> list[str]:
+    if not people:
+        return []
+    return [
+        f"People decided {people['decided']} comparisons, and what they say stands instead of the judge's verdict: {people['overruled']} "
+        f"times against it. {people['both_bad']} times they found both answers bad, {people['unresolved']} times they were not of one "
+        f"mind; {people['rewrites']} answers they rewrote (model `people`).",
+        "",
+    ]
 
 
 def _prompt_files(figures: Anything) -> str:

@@ -7,6 +7,7 @@
     ├── BackendAway           the place where people label does not answer; nothing is lost, later goes on
     ├── BudgetSpent           the budget of the recipe is used up; what arrived is kept
     ├── RunError              the run folder: taken, incompatible, full, read-only
+    ├── TrainingStopped       a training that goes wrong: a NaN, a collapse; what was trained is not worth keeping
     ├── Interrupted           exit code 130: stopped by the user, to be resumed by the same command
     └── GateRefused           exit code 3: the work is done, and a gate said no
     RequestFailed             one request that got no usable reply: data, not a crash
@@ -46,6 +47,10 @@ class BudgetSpent(PairsmithError):
 
 class RunError(PairsmithError):
     """The run folder cannot be used."""
+
+
+class TrainingStopped(PairsmithError):
+    """A training went wrong, and going on would waste time."""
 
 
 class Interrupted(PairsmithError):

@@ -12,7 +12,6 @@ from pipeline.runs import FORMAT, explained, json_text, write_text
 from pipeline.session import Session
 from pipeline.settings import Anything, JudgeSettings, digest, judge_settings
 from pipeline.tables import content_digest
-from pipeline.thresholds import Thresholds
 
 _WITH = ("prefect", "pyarrow", "numpy", "openai", "aiohttp", "pydantic", "rapidfuzz", "torch", "transformers")
 """Packages whose versions a manifest names, where they are installed."""
@@ -47,12 +46,25 @@ def finish(session: Session) -> Anything:
 def _refused(session: Session) -> list[str]:
     """What the judge's passport lacks of what the recipe asks: a sentence each. Then nothing is published."""
     judge = judge_settings(session.recipe.judge)[0] if session.recipe.judge else None
-    if not isinstance(judge, JudgeSettings) or judge.passport == Thresholds():
+    if not isinstance(judge, JudgeSettings) or not judge.passport.asks:
         return []
     from pipeline.passport.figures import run_figures
     from pipeline.passport.thresholds import missed
 
-    return missed(run_figures(session.run), judge.passport)
+    wanted, found = judge.passport, run_figures(session.run)
+    sentences = missed(found, wanted)
+    if not sentences or wanted.otherwise == "stop":
+        return sentences
+    rest = run_figures(session.run, without=session.people.all.decided)
+    sentences = missed(found, wanted, rest)
+    return [*sentences, _who_waits(rest["doubtful"])] if sentences else []
+
+
+def _who_waits(doubtful: int) -> str:
+    if not doubtful:
+        return "no comparison that the judge left open waits for people: change the judge, or what is wanted of it (judge.passport)"
+    what = "comparison that the judge left open waits" if doubtful == 1 else "comparisons that the judge left open wait"
+    return f"{doubtful} {what} for people: `pairsmith annotate push RUN` sends {'it' if doubtful == 1 else 'them'}"
 
 
 def _provenance(session: Session) -> Anything:
@@ -77,8 +89,7 @@ def _provenance(session: Session) -> Anything:
 
 
 def _prompt_files() -> dict[str, str]:
-    names = sorted(str(p.relative_to(prompts.FOLDER).with_suffix("")) for p in prompts.FOLDER.rglob("*.md"))
-    return {name: prompts.load_prompt(name).sha256 for name in names}
+    return {name: prompts.load_prompt(name).sha256 for name in prompts.prompt_names()}
 
 
 def _version(package: str) -> str | None:

@@ -23,8 +23,9 @@ async def judge_all(
     return verdicts, [Dropped("judge", "no_verdict", c.id, "the judge knows nothing of it", c.prompt_id) for c in unjudged]
 
 
-Result = Literal["A", "B", "tie", "split_tie", "flipped", "one_order", "invalid"]
-"""What all verdicts on a comparison say together. `split_tie`: a win in one order and a tie in the other."""
+Result = Literal["A", "B", "tie", "split_tie", "flipped", "one_order", "invalid", "both_bad", "people_disagree"]
+"""What all verdicts on a comparison say together. `split_tie`: a win in one order and a tie in the other. The last two are what
+people alone say (see annotate): neither answer may be chosen, or they were not of one mind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """Pair: a strategy proposes, and nothing but a better answer over a worse one becomes a pair.
 
 Ties and invalid verdicts never pair, equal texts never pair, and no proposal goes against a verdict: that is seen to here,
-for every strategy alike. It works on columns, so that a million prompts take seconds.
+for every strategy alike. Where nothing of a prompt may pair by its strategy, and people found an answer of it better than another,
+that is proposed: the strategy goes by the judge's scores, and people were asked because those do not tell.
+It works on columns, so that a million prompts take seconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +17,7 @@ import pyarrow.compute as pc
 
 from pipeline.judge import Outcome
 from pipeline.records import Pair
-from pipeline.strategies import Candidates, Floats, Ints, Selection, StrategySettings, Texts
+from pipeline.strategies import Candidates, Flags, Floats, Ints, Selection, StrategySettings, Texts, join, propose
 from pipeline.tables import SCHEMAS, Dropped
 
 
@@ -33,6 +35,10 @@ class Judged:
 
     comparisons: pa.Table
     outcomes: Sequence[Outcome]
+    by_people: Sequence[bool] = ()
+    """Whether people decided it over whoever judges; empty where they decided nothing. Same order, same length."""
+    alone: bool = False
+    """Whether the recipe has no judge, and people decided all that is here; the rest pairs as without a judge."""
 
 
 def pair(
@@ -46,11 +52,15 @@ def pair(
 ) -> tuple[pa.Table, pa.Table]:
     """(pairs, dropped): every proposal of the strategy and every prompt without one is a row of one of the two.
 
-    `answers` come grouped by prompt, in the prompts' order. `judged` is None where the recipe has no judge.
+    `answers` come grouped by prompt, in the prompts' order. `judged` is None where the recipe has no judge, and people said nothing.
     """
     view = _View(prompts, answers, judged, models, seed)
     chosen = strategy.select(view.candidates, settings)
-    reason_S = _vet(view, chosen, needs_verdict=judged is not None or strategy.judged)
+    needs_verdict = view.judged or strategy.judged
+    reason_S = _vet(view, chosen, needs_verdict=needs_verdict)
+    if needs_verdict and view.people_C.any():
+        chosen = _with_peoples(view, chosen, reason_S)
+        reason_S = _vet(view, chosen, needs_verdict=True)
     return _pairs(view, chosen, np.equal(reason_S, "")), _dropped(view, chosen, reason_S)
 
 
@@ -59,19 +69,23 @@ class _View:
 
     def __init__(self, prompts: pa.Table, answers: pa.Table, judged: Judged | None, models: Roster, seed: int) -> None:
         self.prompts, self.answers, self.models = prompts, answers, models
-        self.judged = judged is not None
+        self.judged = judged is not None and not judged.alone
         outcomes = list(judged.outcomes) if judged else []
         self.result_C: Texts = np.array([o.result for o in outcomes], dtype=object)
         self.source_C: Texts = np.array([o.source for o in outcomes], dtype=object)
+        self.people_C: Flags = np.array((judged and judged.by_people) or [False] * len(outcomes), dtype=bool)
         self.score_a_C: Floats = np.array([o.score_a for o in outcomes], dtype=np.float64)
         self.score_b_C: Floats = np.array([o.score_b for o in outcomes], dtype=np.float64)
         ids = answers["id"]
         a_C, b_C = (_indices(judged.comparisons[side], ids) if judged else _NONE for side in ("a", "b"))
         given_A = answers["score"].to_numpy().astype(np.float64)
+        if judged:
+            by_outcomes_A = _scores(outcomes, a_C, b_C, len(answers))
+            given_A = by_outcomes_A if self.judged else np.where(np.isnan(given_A), by_outcomes_A, given_A)
         names = answers["model"]
         self.candidates = Candidates(
             prompt_A=_indices(answers["prompt_id"], prompts["id"]),
-            score_A=_scores(outcomes, a_C, b_C, len(answers)) if judged else given_A,
+            score_A=given_A,
             strong_A=_is_one_of(names, models.roles, "strong"),
             weak_A=_is_one_of(names, models.roles, "weak"),
             a_C=a_C,
@@ -107,7 +121,7 @@ class _View:
     def why_unscored(self, prompt: int) -> str:
         """What the judge said instead of a score: the commonest result of the prompt's comparisons."""
         results = self.result_C[self.candidates.prompt_A[self.candidates.a_C] == prompt]
-        words = [_WORDS.get(r, r) for r in results]
+        words = [_WORDS.get(r, r) for r in results if r not in ("A", "B")]
         nothing = "no_verdict" if self.judged else "unscored"
         return max(sorted(set(words)), key=words.count) if words else nothing
 
@@ -125,18 +139,20 @@ def _vet(view: _View, chosen: Selection, *, needs_verdict: bool) -> Texts:
     best, worst = chosen.chosen_S[at], chosen.rejected_S[at]
     texts = view.answers["text"]
     equal = pc.equal(texts.take(best), texts.take(worst)).to_numpy(zero_copy_only=False)
-    verdict = _by_verdict(view, best, worst) if needs_verdict else np.full(len(at), "", dtype=object)
+    verdict = _by_verdict(view, best, worst, needed=needs_verdict)
     reason_S[at] = np.where(equal, "equal_texts", verdict)
     for row in np.flatnonzero(reason_S == "unscored"):
         reason_S[row] = view.why_unscored(int(chosen.prompt_S[row]))
     return reason_S
 
 
-def _by_verdict(view: _View, best: Ints, worst: Ints) -> Texts:
+def _by_verdict(view: _View, best: Ints, worst: Ints, *, needed: bool) -> Texts:
     score = view.candidates.score_A
     margin = score[best] - score[worst]
     unknown = "no_verdict" if view.judged else "unscored"
     by_score: Texts = np.where(margin > 0, "", np.where(margin == 0, "tie", np.where(margin < 0, "judge_disagrees", unknown)))
+    if not needed:
+        by_score = np.full(len(best), "", dtype=object)
     if not len(view.result_C):
         return by_score
     comparison, on_side_a = view.comparison_of(best, worst)
@@ -144,8 +160,21 @@ def _by_verdict(view: _View, best: Ints, worst: Ints) -> Texts:
     won = result == np.where(on_side_a, "A", "B")
     lost = result == np.where(on_side_a, "B", "A")
     words = np.array([_WORDS.get(r, r) for r in result], dtype=object)
-    by_result = np.where(won, "", np.where(lost, "judge_disagrees", words))
+    against = np.where(view.people_C[comparison], "people_prefer_other", "judge_disagrees")
+    by_result = np.where(won, "", np.where(lost, against, words))
     return np.where(comparison >= 0, by_result, by_score)
+
+
+def _with_peoples(view: _View, chosen: Selection, reason_S: Texts) -> Selection:
+    """The strategy's rows; and for prompts of which none may pair, what people found better, in place of rows that say less."""
+    c = view.candidates
+    paired = np.isin(np.arange(c.n_prompts), chosen.prompt_S[np.equal(reason_S, "")])
+    C = np.flatnonzero(view.people_C & (c.better_C != 0) & ~paired[c.prompt_A[c.a_C]])
+    best, worst = np.where(c.better_C[C] > 0, c.a_C[C], c.b_C[C]), np.where(c.better_C[C] > 0, c.b_C[C], c.a_C[C])
+    same, _ = view.comparison_of(chosen.chosen_S, chosen.rejected_S)
+    stays = ~np.isin(chosen.prompt_S, c.prompt_A[best]) | ((chosen.chosen_S >= 0) & ~np.isin(same, C))
+    kept = Selection(chosen.prompt_S[stays], chosen.chosen_S[stays], chosen.rejected_S[stays], chosen.reason_S[stays])
+    return join(kept, propose(c.prompt_A[best], best, worst))
 
 
 def _pairs(view: _View, chosen: Selection, kept_S: np.ndarray[Any, np.dtype[np.bool_]]) -> pa.Table:
@@ -175,9 +204,11 @@ def _pairs(view: _View, chosen: Selection, kept_S: np.ndarray[Any, np.dtype[np.b
 def _sources(view: _View, best: Ints, worst: Ints) -> Texts:
     if not view.judged:
         score = view.candidates.score_A
-        return np.where(np.isnan(score[best] - score[worst]), "strength", "score")
+        otherwise = np.where(np.isnan(score[best] - score[worst]), "strength", "score")
+    else:
+        otherwise = np.full(len(best), "score")
     comparison, _ = view.comparison_of(best, worst)
-    return np.where(comparison >= 0, view.source_C[comparison], "score") if len(view.source_C) else np.full(len(best), "score")
+    return np.where(comparison >= 0, view.source_C[comparison], otherwise) if len(view.source_C) else otherwise
 
 
 def _dropped(view: _View, chosen: Selection, reason_S: Texts) -> pa.Table:

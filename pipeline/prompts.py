@@ -11,6 +11,9 @@
     {{ question | fenced("question") }}
 
 Text from outside enters as a value only, and is never itself read as a template.
+
+Below prompts/annotate stands what people are told. The front matter of those files holds the titles and labels of what they
+see, and the body is their guidelines, in Markdown (see pipeline/annotate/forms.py).
 """
 
 import hashlib
@@ -55,24 +58,37 @@ class PromptFile:
 
 def load_prompt(name: str) -> PromptFile:
     """The prompt file `prompts/NAME.md`, or the file at a path that ends in .md. RecipeError where it is none."""
+    return _parse(name, _text_of(name))
+
+
+def load_guidelines(name: str) -> tuple[dict[str, Any], str]:
+    """The front matter and the guidelines of a file below prompts/annotate, such as `en/choice`. RecipeError where it is none."""
+    found = _split(f"annotate/{name}", _text_of(f"annotate/{name}"))
+    return _yaml_of(f"annotate/{name}", found["head"]), found["body"].strip()
+
+
+def prompt_names(*, for_people: bool = False) -> list[str]:
+    """The files below prompts/, by the names under which they are loaded."""
+    names = sorted(str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.md"))
+    return [name for name in names if name.startswith("annotate/") is for_people]
+
+
+def _text_of(name: str) -> str:
     path = Path(name) if name.endswith(".md") else FOLDER / f"{name}.md"
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError:
-        known = [str(p.relative_to(FOLDER).with_suffix("")) for p in FOLDER.rglob("*.md")]
+        known = prompt_names(for_people=name.startswith("annotate/"))
         raise RecipeError(f"no prompt file '{name}'; {choose_from(name, known)}") from None
     except UnicodeDecodeError as error:
         raise RecipeError(f"prompt {name}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
-    return _parse(name, text)
 
 
 @lru_cache(maxsize=64)
 def _parse(name: str, text: str) -> PromptFile:
     from jinja2 import TemplateError
 
-    found = _FILE.match(text)
-    if found is None:
-        raise RecipeError(f"prompt {name}: wanted front matter between two lines `---`, then the messages")
+    found = _split(name, text)
     head = _front_matter(name, found["head"])
     before, *parts = _TURN.split(found["body"])
     if before.strip() or not parts:
@@ -88,11 +104,22 @@ def _parse(name: str, text: str) -> PromptFile:
     return prompt
 
 
-def _front_matter(name: str, text: str) -> dict[str, Any]:
+def _split(name: str, text: str) -> re.Match[str]:
+    found = _FILE.match(text)
+    if found is None:
+        raise RecipeError(f"prompt {name}: wanted front matter between two lines `---`, then the messages")
+    return found
+
+
+def _yaml_of(name: str, text: str) -> Any:
     try:
-        head = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RecipeError(f"prompt {name}: the front matter is not YAML: {' '.join(str(error).split())}; mend it") from error
+
+
+def _front_matter(name: str, text: str) -> dict[str, Any]:
+    head = _yaml_of(name, text)
     wanted: dict[str, type] = {"id": str, "inputs": list, "example": dict}
     for key, kind in wanted.items():
         if not (isinstance(head, dict) and isinstance(head.get(key), kind)):

@@ -50,6 +50,7 @@ def figures_of(session: Session) -> Anything:
         "stages": stages,
         "dropped": [{"stage": s, "reason": r, "rows": n} for (s, r), n in sorted(dropped.items())],
         "judge": judge,
+        "people": _people_figures(session, judge.pop("overruled")),
         "pairs": _pair_figures(shards),
     }
 
@@ -152,6 +153,7 @@ def _judge_figures(session: Session, shards: Sequence[Path]) -> Anything:
     disagreements: list[float] = []
     scores: dict[str, list[float]] = {}
     accept, weights = session.pair_settings.accept_one_order, getattr(session.judge, "weights", None)
+    says = session.people.all.says
     for shard in shards if session.judge else []:
         given: dict[str, list[Verdict]] = {}
         for verdict in to_records(Verdict, read_table(shard / "verdicts.parquet")):
@@ -168,8 +170,11 @@ def _judge_figures(session: Session, shards: Sequence[Path]) -> Anything:
             if verdict.prompt_sha:
                 shas.add(verdict.prompt_sha)
         counts["comparisons"] += len(given)
-        for verdicts in given.values():
-            disagreement = resolve(verdicts, accept_one_order=accept, weights=weights).disagreement
+        for comparison, verdicts in given.items():
+            outcome = resolve(verdicts, accept_one_order=accept, weights=weights)
+            disagreement, say = outcome.disagreement, says.get(comparison)
+            if say and outcome.result in ("A", "B"):
+                counts["overruled"] += say.result not in (outcome.result, "unresolved")
             disagreements += [] if disagreement is None else [disagreement]
             for judge in {v.judge for v in verdicts}:
                 valid = [v for v in verdicts if v.choice != "invalid" and v.judge == judge]
@@ -189,9 +194,32 @@ def _judge_figures(session: Session, shards: Sequence[Path]) -> Anything:
         "first_position_share": counts["first"] / counts["decided"] if counts["both"] and counts["decided"] else None,
         "disagreement": sum(disagreements) / len(disagreements) if disagreements else None,
         "disagreed": sum(d > 0 for d in disagreements),
+        "overruled": counts["overruled"],
         "mean_scores": {judge: sum(of) / len(of) for judge, of in sorted(scores.items()) if of},
         "prompt_shas": sorted(shas),
     }
+
+
+def _people_figures(session: Session, overruled: int) -> Anything | None:
+    """What people decided, and how often against a winner of the judge's; None where they said nothing."""
+    people = session.people.all
+    if not people:
+        return None
+    results = Counter(say.result for say in people.says.values())
+    return {
+        "decided": len(people.decided),
+        "overruled": overruled,
+        "both_bad": results["both_bad"],
+        "unresolved": results["unresolved"],
+        "rewrites": len(people.rewrites),
+    }
+
+
+def _people_sentence(people: Anything) -> str:
+    return (
+        f"People decided {people['decided']} comparisons ({people['overruled']} of them against the judge, {people['both_bad']} both bad), "
+        f"could not agree on {people['unresolved']}, and rewrote {people['rewrites']} answers"
+    )
 
 
 def _pair_figures(shards: Sequence[Path]) -> Anything:
@@ -238,6 +266,7 @@ def markdown(figures: Anything, usage: Anything, unchanged: bool) -> str:
         f"- Judge: {judge['name'] or 'none'}; {judge['verdicts']} verdicts, {judge['invalid']} invalid, {judge['ties']} ties",
         f"- Flipped with the order: {_share(judge['flip_rate'])} of {judge['both_orders']}",
         f"- The answer shown first won: {_share(judge['first_position_share'])} of the decided verdicts",
+        *([f"- {_people_sentence(figures['people'])}"] if figures.get("people") else []),
         *(
             [
                 f"- Several judges: not of one mind on {judge['disagreed']}; in the mean {_share(judge['disagreement'])} of their weight "

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from pipeline import ROOT
+from pipeline.annotate.people import SaidByShard, read_people
 from pipeline.budget import Budget
 from pipeline.cache import ReplyCache
 from pipeline.errors import Interrupted
@@ -88,6 +89,11 @@ class Session:
     @cached_property
     def roles(self) -> dict[str, str | None]:
         return {name: model.settings.role for name, model in self.models.items()}
+
+    @cached_property
+    def people(self) -> SaidByShard:
+        """What people said up to now; what they say later is for the next session."""
+        return SaidByShard(read_people(self.run))
 
     @cached_property
     def labels(self) -> dict[str, str]:

@@ -1,19 +1,22 @@
 """The stages on files: what a shard's stage reads, what it depends on, what it writes. The verbs themselves know no files.
 
 Every table carries the key of what it was made of: settings, prompt files, revisions, and the key of its input. A stage
-whose table has the right key is done and is skipped; so a changed judge redoes verdicts and pairs, and no answers.
+whose table has the right key is done and is skipped; so a changed judge redoes verdicts and pairs, and no answers. What people
+decided is part of the key of the pairs, in the shards whose prompts they decided and in no other.
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from pipeline.annotate.overrule import overrule, people_alone
+from pipeline.annotate.people import People
+from pipeline.annotate.rewritten import in_order, rewritten, without
 from pipeline.collect import collect
 from pipeline.compare import compare
 from pipeline.errors import TRANSIENT, InputError
@@ -91,7 +94,16 @@ def _key(session: Session, stage: Stage, shard: int) -> str:
     before = {"answers": "prompts", "verdicts": "answers", "pairs": "verdicts" if session.judge else "answers"}[stage]
     if stage not in session.digests:
         session.digests[stage] = digest(_depends_on(session, stage))
-    return digest([code_digest(), stage, key_of(_path(session, before, shard)), session.digests[stage]])
+    people = [key] if stage == "pairs" and (key := _people(session, shard).key()) else []
+    return digest([code_digest(), stage, key_of(_path(session, before, shard)), session.digests[stage], *people])
+
+
+def _people(session: Session, shard: int) -> People:
+    """What people said of a shard's prompts."""
+    said, path = session.people, _path(session, "prompts", shard)
+    if shard not in said.shards:
+        said.shards[shard] = said.all.about(read_table(path, ["id"])["id"].to_pylist()) if said.all and path.is_file() else People()
+    return said.shards[shard]
 
 
 def _depends_on(session: Session, stage: Stage) -> Any:
@@ -128,28 +140,37 @@ def _verdicts(session: Session, shard: int, key: str) -> None:
 def _pairs(session: Session, shard: int, key: str) -> None:
     prompts = read_table(_path(session, "prompts", shard))
     answers = read_table(_path(session, "answers", shard))
+    people = _people(session, shard)
+    edited = rewritten(prompts, answers, people.rewrites, session.labels)
     made, refused = pair(
-        prompts,
-        answers,
-        _judged(session, shard) if session.judge else None,
+        without(prompts, "id", edited.prompts),
+        without(answers, "prompt_id", edited.prompts),
+        _judged(session, shard, people, answers, edited.prompts),
         session.strategy,
         session.pair_settings,
         Roster(session.labels, session.roles),
         session.recipe.seed,
     )
+    if people.rewrites:
+        made = in_order(prompts, pa.concat_tables([made, edited.pairs]))
+        refused = in_order(prompts, pa.concat_tables([refused, edited.dropped]))
     kept, stopped, reasons = gate(made, standing_gates(session.recipe.gates))
     gated = _gated(stopped, reasons)
     _write(session, shard, "pairs", kept, pa.concat_tables([refused, gated]), key)
 
 
-def _judged(session: Session, shard: int) -> Judged:
-    comparisons = read_table(_path(session, "comparisons", shard))
+def _judged(session: Session, shard: int, people: People, answers: pa.Table, rewritten: Collection[str]) -> Judged | None:
+    """What the judge and people say together of the prompts that nobody rewrote."""
+    answers = without(answers, "prompt_id", rewritten)
+    if session.judge is None:
+        return people_alone(people.says, answers)
     accept, weights = session.pair_settings.accept_one_order, getattr(session.judge, "weights", None)
     given: dict[str, list[Verdict]] = {}
     for verdict in to_records(Verdict, read_table(_path(session, "verdicts", shard))):
         given.setdefault(verdict.comparison_id, []).append(verdict)
-    judged = comparisons.filter(pc.is_in(comparisons["id"], value_set=pa.array(list(given), pa.string())))
-    return Judged(judged, [resolve(given[i], accept_one_order=accept, weights=weights) for i in judged["id"].to_pylist()])
+    outcomes = {i: resolve(verdicts, accept_one_order=accept, weights=weights) for i, verdicts in given.items()}
+    comparisons = without(read_table(_path(session, "comparisons", shard)), "prompt_id", rewritten)
+    return overrule(comparisons, outcomes, people.says, answers)
 
 
 def _gated(stopped: pa.Table, reasons: Sequence[str]) -> pa.Table:

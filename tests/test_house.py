@@ -17,10 +17,15 @@ LAYERS: tuple[tuple[str, str], ...] = (
     ("ground", "pipeline errors records"),
     (
         "nouns",
-        "annotation budget cache check engine fingerprint model plugins prompts recipe runs settings sources tables thresholds turns",
+        "annotation budget cache check engine evaluation fingerprint model plugins prompts recipe runs settings sources tables thresholds "
+        "turns",
     ),
     ("rooms", "engines judges strategies gates backends"),
-    ("verbs", "collect generate compare judge annotate feedback pair gate publish card hub report session stages finish reasons passport"),
+    (
+        "verbs",
+        "collect generate compare judge annotate feedback pair gate publish card hub report session stages finish reasons passport "
+        "identity evaluate",
+    ),
 )
 """Each imports from its own line and the lines above it, as DESIGN says: records, errors <- other nouns <- plug-in rooms <-
 verbs <- flows. A new module of `pipeline` is given a line here first. `card` and `hub` are parts of publish; `session`,

@@ -27,8 +27,9 @@ class Backend(Protocol):
         """Put the tasks there, all of them or as many as went before an error: then it is asked again with all."""
 
     def pull(self, form: Form, since: str | None) -> tuple[Iterator[Response], str | None]:
-        """Responses that are new or changed since an earlier pull, at least these, in any order; and what to give as `since`
-        next time, once they are all stored. None as `since` brings everything."""
+        """Responses that are new or changed since an earlier pull, at least these, in any order and some of them twice; and
+        what to give as `since` for this form next time, once they are all stored. None as `since` brings everything. The
+        responses are read as they are taken, so BackendAway may come in their midst."""
 
     def status(self, form: Form) -> Progress:
         """How far the dataset is."""

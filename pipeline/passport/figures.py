@@ -1,16 +1,17 @@
 """The passport as one object of plain JSON values: every figure with its interval and the rows behind it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.annotate.people import drawn_by_chance
 from pipeline.errors import InputError
 from pipeline.passport.agreement import accuracy, agreement, confusion, together
 from pipeline.passport.estimate import plain
 from pipeline.passport.family import family_figures
-from pipeline.passport.inside import shard_verdicts
+from pipeline.passport.inside import shard_verdicts, verdicts_beside_people
 from pipeline.passport.labels import MISSING, Cells, cells, label_table, plurality
 from pipeline.passport.length import length_figures, none_known
 from pipeline.passport.position import Position, positions, positions_of_shards
@@ -58,12 +59,38 @@ def passport(v: Verdicts, *, by: str | None = None, seed: int = 0, resamples: in
     return plained
 
 
-def run_figures(run: Run) -> Anything:
-    """The figures of a run's judges that need no people, from its verdict tables shard by shard: memory follows the shard."""
-    found = positions_of_shards(shard_verdicts(run))
-    judges = [{"name": name, "verdicts": p.verdicts, "items": p.items, **p.estimates()} for name, p in sorted(found.items())]
-    plained: Anything = plain({"judges": judges})
+def run_figures(run: Run, without: Collection[str] = frozenset()) -> Anything:
+    """The figures of a run's judges: those that need no people, `without` some comparisons, from its verdict tables shard by shard
+    (memory follows the shard); and `against` the people that the run asked. `doubtful`: the comparisons counted here that a judge
+    did not decide for a side."""
+    doubtful = 0
+
+    def counted() -> Iterator[Verdicts]:
+        nonlocal doubtful
+        for v in shard_verdicts(run, without):
+            c = cells(v)
+            doubtful += len(np.unique(c.item_C[(c.label != 0) & (c.label != 1)]))
+            yield v
+
+    found, against = positions_of_shards(counted()), against_people(run, drawn_by_chance(run))
+    judges = [
+        {"name": name, "person": False, "verdicts": p.verdicts, "items": p.items, **p.estimates(), "against": against.get(name)}
+        for name, p in sorted(found.items())
+    ]
+    plained: Anything = plain({"judges": judges, "people": bool(against), "doubtful": doubtful})
     return plained
+
+
+def against_people(run: Run, only: Collection[str] = frozenset()) -> dict[str, Anything]:
+    """Each judge's agreement with the majority of the people that the run asked. Over the comparisons of `only` where people
+    labelled such, else over all: those drawn by chance tell more than the doubtful ones, which are harder than the rest."""
+    v = (verdicts_beside_people(run, only) if only else None) or verdicts_beside_people(run)
+    if v is None:
+        return {}
+    labels_IJ = label_table(v, cells(v))
+    people_I = plurality(labels_IJ[:, v.person_J])
+    models = np.flatnonzero(~v.person_J)
+    return {v.judges[j]: {"reference": PEOPLE, **agreement(confusion(people_I, labels_IJ[:, j]))} for j in models}
 
 
 def _in_order(v: Verdicts) -> Verdicts:

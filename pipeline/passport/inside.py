@@ -1,6 +1,8 @@
-"""The verdicts of our run folders: with models, lengths and categories, and shard by shard for figures that need no people."""
+"""The verdicts of our run folders, people's among them: with models, lengths and categories; and shard by shard for figures that
+need no people."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.annotate.ledger import folder
 from pipeline.errors import RunError
 from pipeline.passport.estimate import Floats
-from pipeline.passport.verdicts import COSTS, Collector, Row, Verdicts
+from pipeline.passport.verdicts import COSTS, Collector, Row, Side, Verdicts
 from pipeline.runs import Run
 from pipeline.tables import read_table
 
@@ -19,26 +22,60 @@ WANTED = ("comparison_id", "judge", "order", "choice", "source", *COSTS)
 
 
 def read_run(run: Run, into: Collector, by: str | None) -> set[str]:
-    """Add a run's verdicts, a shard at a time; returns the columns that `by` may name. Raises RunError where it has none."""
-    shards = _judged(run)
+    """Add a run's verdicts, a shard at a time, and those of the people it asked; returns the columns that `by` may name. Raises
+    RunError where it has none."""
+    shards, people = _judged(run), _people(run)
     for shard in shards:
         sides = _sides(shard, by)
-        verdicts = _columns(shard)
         place = f"{run.path.name} shard {shard.name}"
-        for comparison, judge, order, choice, source, costs in verdicts:
-            models, lengths, group = sides[comparison]
-            into.add(Row(place, comparison, judge, source == "human", choice, order, (None, None), models, lengths, group, costs))
+        for said in chain(_columns(shard / "verdicts.parquet"), (said for i in sides for said in people.get(i, ()))):
+            models, lengths, group = sides[said[0]]
+            into.add(_row(place, said, into, models, lengths, group))
     return {"category"}
 
 
-def shard_verdicts(run: Run) -> Iterator[Verdicts]:
-    """The verdicts of each shard on their own: enough for everything that is counted within a comparison."""
+def shard_verdicts(run: Run, without: Collection[str] = frozenset()) -> Iterator[Verdicts]:
+    """The verdicts of each shard on their own: enough for everything that is counted within a comparison; `without` some."""
     for shard in _judged(run):
         collector = Collector()
-        for comparison, judge, order, choice, source, costs in _columns(shard):
-            collector.add(Row(shard.name, comparison, judge, source == "human", choice, order, costs=costs))
+        for said in _columns(shard / "verdicts.parquet"):
+            if said[0] not in without:
+                collector.add(_row(shard.name, said, collector))
         if collector.items:
             yield collector.verdicts()
+
+
+def verdicts_beside_people(run: Run, only: Collection[str] | None = None) -> Verdicts | None:
+    """All verdicts on the comparisons that people of this run labelled, or on some of these; None where there are none."""
+    people = {i: said for i, said in _people(run).items() if only is None or i in only}
+    collector = Collector()
+    for shard in _judged(run) if people else []:
+        judged = [said for said in _columns(shard / "verdicts.parquet") if said[0] in people]
+        for said in chain(judged, (said for i in sorted({said[0] for said in judged}) for said in people[i])):
+            collector.add(_row(shard.name, said, collector))
+    return collector.verdicts() if collector.items else None
+
+
+_Costs = tuple[float, float, float]
+
+_Said = tuple[str, str, Any, str, str, _Costs]
+"""Comparison, judge, order, choice, source, costs."""
+
+
+def _people(run: Run) -> dict[str, list[_Said]]:
+    """What people said, by comparison."""
+    file, found = folder(run) / "verdicts.parquet", dict[str, list[_Said]]()
+    for said in _columns(file) if file.is_file() else ():
+        found.setdefault(said[0], []).append(said)
+    return found
+
+
+def _row(place: str, said: _Said, into: Collector, models: Side = (None, None), lengths: Any = (np.nan, np.nan), group: Any = None) -> Row:
+    comparison, judge, order, choice, source, costs = said
+    person, known = source == "human", into.judges.get(judge)
+    if person and known is not None and not into.persons[known]:
+        judge = f"{judge} (a person)"  # two who happen to have one name
+    return Row(place, comparison, judge, person, choice, order, (None, None), models, lengths, group, costs)
 
 
 def _judged(run: Run) -> list[Path]:
@@ -49,8 +86,7 @@ def _judged(run: Run) -> list[Path]:
     return shards
 
 
-def _columns(shard: Path) -> Iterator[tuple[str, str, Any, str, str, tuple[float, float, float]]]:
-    file = shard / "verdicts.parquet"
+def _columns(file: Path) -> Iterator[_Said]:
     table = read_table(file, [c for c in WANTED if c in pq.read_schema(file).names])
     costs = np.stack([_numbers(table, c) for c in COSTS], axis=1)
     texts = [table[c].to_pylist() for c in WANTED[:5]]

@@ -4,13 +4,18 @@ from pipeline.check import Anything
 from pipeline.thresholds import Thresholds
 
 
-def missed(figures: Anything, thresholds: Thresholds) -> list[str]:
+def missed(figures: Anything, thresholds: Thresholds, rest: Anything | None = None) -> list[str]:
     """The thresholds that a passport, or a run's own figures, does not meet: a sentence each, with the numbers; none if all
-    are met. A threshold on a figure that could not be measured is not met."""
+    are met. A threshold on a figure that could not be measured is not met.
+
+    With `rest`, the figures over what people have not decided, a figure of a judge's own that is missed is taken from there:
+    it is met where nothing is left.
+    """
     found = []
+    left = None if rest is None else {judge["name"]: judge for judge in rest["judges"]}
     for judge in figures["judges"]:
         if not judge.get("person"):
-            found += _own(judge, thresholds)
+            found += _own(judge, thresholds, None if left is None else left.get(judge["name"], {}))
     return found + _agreement(figures, thresholds)
 
 
@@ -21,27 +26,43 @@ _MOST = {
 }
 
 
-def _own(judge: Anything, thresholds: Thresholds) -> list[str]:
+def _own(judge: Anything, thresholds: Thresholds, rest: Anything | None) -> list[str]:
     sentences = []
+    of_the_rest = "" if rest is None else ", where no person decided"
     for name, (figure, words) in _MOST.items():
         limit = getattr(thresholds, name)
         if limit is not None:
-            e = judge[figure]
-            if e["value"] is None:
+            e = _held(judge, figure, rest, 0, limit)
+            if e and e["value"] is None:
                 sentences.append(f"{judge['name']}: {_unknown(name, limit)} no row tells what share {words}")
-            elif e["value"] > limit:
-                sentences.append(f"{judge['name']}: {_measured(e)} {words}, at most {limit:.1%} were wanted ({name})")
+            elif e:
+                sentences.append(f"{judge['name']}: {_measured(e)} {words}{of_the_rest}, at most {limit:.1%} were wanted ({name})")
     limit = thresholds.max_first_position_bias
     if limit is not None:
-        e = judge["first_position"]
-        if e["value"] is None:
+        e = _held(judge, "first_position", rest, 0.5, limit)
+        if e and e["value"] is None:
             sentences.append(f"{judge['name']}: {_unknown('max_first_position_bias', limit)} nothing was judged in both orders")
-        elif abs(e["value"] - 0.5) > limit:
+        elif e:
             sentences.append(
-                f"{judge['name']}: the answer shown first won {_measured(e)} of the decided verdicts, "
+                f"{judge['name']}: the answer shown first won {_measured(e)} of the decided verdicts{of_the_rest}, "
                 f"{0.5 - limit:.1%} to {0.5 + limit:.1%} were wanted (max_first_position_bias)"
             )
     return sentences
+
+
+def _held(judge: Anything, figure: str, rest: Anything | None, middle: float, limit: float) -> Anything | None:
+    """The estimate that misses its limit, or tells nothing; None where the limit is met."""
+
+    def misses(e: Anything) -> bool:
+        return bool(abs(e["value"] - middle) > limit)
+
+    e: Anything = judge[figure]
+    if e["value"] is None:
+        return e
+    if not misses(e):
+        return None
+    left: Anything = e if rest is None else rest.get(figure, {"value": None})
+    return left if left["value"] is not None and misses(left) else None
 
 
 def _agreement(figures: Anything, thresholds: Thresholds) -> list[str]:

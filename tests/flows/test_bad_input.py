@@ -28,6 +28,7 @@ def prompts(folder: Path, *lines: str) -> None:
     (folder / "prompts.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
+@pytest.mark.slow
 def test_no_recipe(tmp_path):
     assert_refused(pairsmith("build", tmp_path / "none.yaml"), "no recipe at", "flows/recipes/recorded.yaml")
 
@@ -69,6 +70,7 @@ def test_a_missing_api_key(tmp_path):
     assert_refused(pairsmith("build", write_recipe(tmp_path, models=models)), "NO_SUCH_KEY is not set")
 
 
+@pytest.mark.slow
 def test_two_models_that_cannot_be_told_apart(tmp_path):
     same = {"engine": "openai", "model": "default"}
     models = {
@@ -78,6 +80,7 @@ def test_two_models_that_cannot_be_told_apart(tmp_path):
     assert_refused(pairsmith("build", write_recipe(tmp_path, models=models)), "strong", "weak", "revision")
 
 
+@pytest.mark.slow
 def test_a_strategy_without_its_roles(tmp_path):
     models = {"a": {"engine": "scripted"}, "b": {"engine": "scripted"}}
     assert_refused(pairsmith("build", write_recipe(tmp_path, models=models)), "role: strong")

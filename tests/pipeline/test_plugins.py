@@ -11,6 +11,7 @@ import pytest
 
 import pipeline
 from pipeline import ROOT
+from pipeline.annotation import AnnotateSettings
 from pipeline.errors import RecipeError
 from pipeline.plugins import Room, load_plugin, plugin_names
 from pipeline.settings import ModelSettings, PluginSettings
@@ -18,7 +19,7 @@ from pipeline.strategies import StrategySettings
 
 ROOMS: tuple[Room, ...] = get_args(Room)
 
-NAME_KEYS = {"engines": "engine", "judges": "kind", "strategies": "strategy", "gates": None}
+NAME_KEYS = {"engines": "engine", "judges": "kind", "strategies": "strategy", "gates": None, "backends": "backend"}
 """The field that holds a plug-in's name; a gate's name is the key above its settings."""
 
 BASES: dict[str, type[PluginSettings]] = {
@@ -26,6 +27,7 @@ BASES: dict[str, type[PluginSettings]] = {
     "judges": PluginSettings,
     "strategies": StrategySettings,
     "gates": PluginSettings,
+    "backends": AnnotateSettings,
 }
 
 ALL = [(room, name) for room in ROOMS for name in plugin_names(room)]
@@ -113,7 +115,15 @@ def check_gate(module: ModuleType) -> None:
     assert not module.DEFAULT or module.Settings()
 
 
-CONTRACTS = {"engines": check_engine, "judges": check_judge, "strategies": check_strategy, "gates": check_gate}
+def check_backend(module: ModuleType) -> None:
+    assert parameters(module.Backend) == ["settings", "folder"]
+    assert parameters(module.Backend.prepare) == parameters(module.Backend.status) == ["self", "form"]
+    assert parameters(module.Backend.push) == ["self", "form", "tasks"]
+    assert parameters(module.Backend.pull) == ["self", "form", "since"]
+    assert parameters(module.Backend.close) == ["self"]
+
+
+CONTRACTS = {"backends": check_backend, "engines": check_engine, "judges": check_judge, "strategies": check_strategy, "gates": check_gate}
 
 
 def parameters(function: Any) -> list[str]:

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import RecipeError
-from pipeline.prompts import FOLDER, fenced, load_prompt
+from pipeline.prompts import FOLDER, fenced, load_prompt, prompt_names
 from pipeline.records import Message
 
 fixed = settings(derandomize=True, max_examples=80, deadline=None)
 
 GOLDEN = Path(__file__).parent / "golden"
 
-NAMES = sorted(str(file.relative_to(FOLDER).with_suffix("")) for file in FOLDER.rglob("*.md"))
+NAMES = prompt_names()
 
 HEAD = "---\nid: mine\ninputs: [text]\nexample: {text: hi}\n---\n"
 

@@ -78,7 +78,10 @@ BAD = {
     "a jury in a jury": (jury(other("x"), {**jury(other("y"), other("z")), "name": "inner"}), ("juror inner", "jury itself", "outer")),
     "one judge in line": ({"kind": "first", "judges": [PAIRWISE]}, ("at least two", "holds 1")),
     "a reward model as a group": ({"kind": "reward", "model": MODEL}, ("judge.model", "wanted a valid string")),
-    "a reward model's folder that is not there": ({"kind": "reward", "model": "./none"}, ("judge.model", "no folder none", "give")),
+    "a reward model's folder that is not there": (
+        {"kind": "reward", "model": "./none"},
+        ("the judge reward:./none", "no folder none", "give"),
+    ),
 }
 
 

@@ -1,0 +1,84 @@
+"""Promote or reject: stated rules on the figures, and the reasons in words. Reads no file, asks nobody."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from pipeline.errors import RecipeError, choose_from
+from pipeline.evaluation import PromoteSettings
+from pipeline.settings import Anything
+
+GUARDS = ("skills", "identity", "identity.skills", "identity.without_leak", "identity.without_overgeneral")
+"""What may not fall where the recipe names nothing, as far as it was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A metric that may not fall: a share before and after, None where it could not be measured."""
+
+    name: str
+    before: float | None
+    after: float | None
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a trained model, and why: a sentence for each rule."""
+
+    verdict: Literal["promote", "reject"]
+    reasons: list[str]
+    guards: list[Guard]
+
+    def plain(self) -> Anything:
+        return asdict(self)
+
+
+Metrics = Mapping[str, tuple[float | None, float | None]]
+"""Name: the figure before and after; more is better."""
+
+
+def decide(win_rate: Anything, metrics: Metrics, settings: PromoteSettings) -> Decision:
+    """Promote where the lower end of the win rate's interval beats `min_win_rate` and no guard fell by more than `max_drop`.
+
+    `win_rate` holds value, low, high and n. RecipeError for a guard that was not measured.
+    """
+    better, why = _better(win_rate, settings.min_win_rate)
+    guards = [_guard(name, metrics, settings.max_drop) for name in _names(metrics, settings)]
+    reasons = [why, *(_on_guard(g, settings.max_drop) for g in guards)]
+    return Decision("promote" if better and all(g.kept for g in guards) else "reject", reasons, guards)
+
+
+def _better(win_rate: Anything, least: float) -> tuple[bool, str]:
+    if win_rate["value"] is None:
+        return False, "no comparison has a valid verdict, so nothing says that the model is better"
+    low = win_rate["low"]
+    said = f"the win rate {win_rate['value']:.1%} may be as low as {low:.1%} (95 % interval, n={win_rate['n']})"
+    if low > least:
+        return True, f"{said}, which is above {least:.1%}"
+    return False, f"{said}, which is not above {least:.1%}"
+
+
+def _names(metrics: Metrics, settings: PromoteSettings) -> list[str]:
+    if settings.guards is None:
+        return [name for name in GUARDS if metrics.get(name, (None, None)) != (None, None)]
+    for name in settings.guards:
+        if name not in metrics:
+            raise RecipeError(f"evaluate.promote.guards: '{name}' was not measured; {choose_from(name, metrics)}")
+    return settings.guards
+
+
+def _guard(name: str, metrics: Metrics, most: float) -> Guard:
+    before, after = metrics[name]
+    # A hundredth of a point is rounding, and a drop of exactly the limit is allowed.
+    kept = before is not None and after is not None and before - after <= most + 1e-9
+    return Guard(name, before, after, kept)
+
+
+def _on_guard(guard: Guard, most: float) -> str:
+    if guard.before is None or guard.after is None:
+        return f"{guard.name} could not be measured, so nothing says that it was kept"
+    went = f"{guard.name} went from {guard.before:.1%} to {guard.after:.1%}"
+    if guard.after >= guard.before:
+        return f"{went}, no loss"
+    return f"{went}, a loss within {100 * most:g} points" if guard.kept else f"{went}, a loss of more than {100 * most:g} points"

@@ -1,0 +1,15 @@
+"""The identity dataset: pairs that teach a model its name and maker and nothing else, and the questions that measure whether they did.
+
+facts      who the model is; what a user may write there
+names      where a text mentions a name, in any script
+words      prompts/identity: families, answers and talk of each language
+check      the rule: is an answer right, and does it leak?
+questions  phrasings, their sides (train, dev, held out), and the distinct questions drawn from them
+others     who else an answer may claim to be
+answers    both sides of a pair from templates, or from replies of models
+contrast   questions about others and ordinary tasks, and answers that leak
+balance    which of several pairs keeps length out of it
+build      all of this together
+dataset    the folder: dataset, evaluation tables, summary
+metrics    what answers to the evaluation tables come to
+"""

@@ -1,0 +1,186 @@
+"""Build: as many distinct pairs as are asked for, evenly over the languages, and the questions that measure what they teach."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal
+
+from pipeline.errors import RecipeError
+from pipeline.identity.answers import Made, Replies, Writer
+from pipeline.identity.contrast import Parts, contrast, draw_contrast, size
+from pipeline.identity.facts import Facts
+from pipeline.identity.questions import Phrasing, Question, draw, phrasings
+from pipeline.identity.words import families, language
+from pipeline.records import prompt_cluster
+from pipeline.tables import Dropped
+
+EvaluationSplit = Literal["dev", "test", "test-phrasings", "test-families", "attacks"]
+"""`dev` is for choosing hyper-parameters; the others are looked at once, at the end. `test` is that of the contrast questions."""
+
+MOST = 100_000
+"""Pairs. Some hundreds teach an identity; more than this is a slip of the hand, and would say the same things for hours."""
+
+_VARIANTS = {"things": 3, "tasks": 1, "talk": 8, "senses": 8}
+"""Questions of each held-out thing, task, talk or sense; of each phrasing about the model three."""
+
+_MOST_ITEMS = 24
+"""Held-out items of a group of contrast questions that are asked: there are thousands of sums."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much of what. RecipeError where that cannot be."""
+
+    pairs: int = 300
+    languages: tuple[str, ...] = ("en",)
+    contrast: float = 0.35
+    """Share of the pairs whose question is not about the model."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.pairs < 1:
+            raise RecipeError(f"--pairs {self.pairs}: wanted at least 1; some hundreds teach a model its name, such as --pairs 300")
+        if not 0 <= self.contrast <= 0.9:
+            raise RecipeError(f"--contrast {self.contrast:g}: wanted a share of the pairs from 0 to 0.9, such as --contrast 0.35")
+        if not self.languages:
+            raise RecipeError("--languages is empty; name at least one, such as --languages en,de")
+        for code in self.languages:
+            language(code)
+        if len(set(self.languages)) < len(self.languages):
+            raise RecipeError(f"--languages {','.join(self.languages)}: one is named twice; name each once")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The pairs in their order, what was dropped, and the evaluation questions by split."""
+
+    pairs: Sequence[Made]
+    dropped: Sequence[Dropped]
+    evaluation: Sequence[tuple[EvaluationSplit, Question]]
+
+
+class Material:
+    """All the questions that a plan may draw from."""
+
+    def __init__(self, facts: Facts, plan: Plan) -> None:
+        self.facts, self.plan = facts, plan
+        self._own = {code: phrasings(code, facts) for code in plan.languages}
+        self._contrast = {code: contrast(code, facts) for code in plan.languages}
+
+    def questions(self) -> Iterator[tuple[int, Iterator[Question]]]:
+        """For each language, twice: how many pairs, and the questions about the model, then about something else."""
+        shares = zip(self.plan.languages, _shares(self.plan.pairs, len(self.plan.languages)), strict=True)
+        for code, pairs in shares:
+            others = round(pairs * self.plan.contrast)
+            yield pairs - others, draw([p for p in self._own[code] if p.side != "test"], self.plan.seed)
+            yield others, draw_contrast(_of_side(self._contrast[code], test=False), self.plan.seed)
+
+    def most(self) -> int:
+        """How many pairs this plan can have at most, by the language and kind that end first."""
+        ends = []
+        for code in self.plan.languages:
+            own = sum(p.size for p in self._own[code] if p.side != "test")
+            others = size(_of_side(self._contrast[code], test=False))
+            ends.append(min(own / (1 - self.plan.contrast), others / self.plan.contrast if self.plan.contrast else float("inf")))
+        return min(int(min(ends) * len(self.plan.languages)), MOST)
+
+    def check(self) -> None:
+        """RecipeError where the plan asks for more pairs than there are."""
+        if self.plan.pairs > (most := self.most()):
+            raise _too_many(self.plan, most)
+
+    def first(self) -> list[Question]:
+        """The questions about the model that the pairs begin with: those that models are asked."""
+        return [q for wanted, questions in self.questions() for q in islice(questions, wanted) if q.expected]
+
+    def evaluation(self) -> list[tuple[EvaluationSplit, Question]]:
+        """The questions on the sides dev and test: the dev ones and test ones of every language, in a fixed order."""
+        asked: list[tuple[EvaluationSplit, Question]] = []
+        for code in self.plan.languages:
+            held = [p for p in self._own[code] if p.side != "train"]
+            asked += [(_split(p), p.question(k, 0)) for p in held for k in range(min(3, p.size))]
+            for part, groups in self._contrast[code].items():
+                items = [p for group in groups for p in [p for p in group if p.side != "train"][:_MOST_ITEMS]]
+                asked += [
+                    ("dev" if p.side == "dev" else "test", p.question(k, 0)) for p in items for k in range(min(_VARIANTS[part], p.size))
+                ]
+        seen: set[str] = set()
+        return [(split, q) for split, q in asked if not _met(seen, _cluster(q))]
+
+
+def build(material: Material, replies: Mapping[str, Replies]) -> Built:
+    """Make the pairs. `replies` are what models said, by the question's id; a question without any is answered by templates.
+
+    RecipeError where more pairs are asked for than there are distinct questions.
+    """
+    plan = material.plan
+    material.check()
+    writer = Writer(material.facts, plan.seed)
+    pairs: list[Made] = []
+    dropped: list[Dropped] = []
+    for wanted, questions in material.questions():
+        made: list[Made] = []
+        while len(made) < wanted:
+            question = next(questions, None)
+            if question is None:
+                raise _too_many(plan, len(pairs) + len(made))
+            pair = writer.write(question, replies.get(question.id, Replies()))
+            if isinstance(pair, str):
+                dropped.append(Dropped("pair", pair, question.id, question.text[:60], question.id))
+            else:
+                made.append(pair)
+        pairs += made
+    return Built(pairs, dropped, material.evaluation())
+
+
+def figures(built: Built) -> dict[str, Any]:
+    """What stands in the summary of where the pairs came from."""
+
+    def count(values: Iterator[str]) -> dict[str, int]:
+        found = list(values)
+        return {value: found.count(value) for value in sorted(set(found))}
+
+    pairs = built.pairs
+    own = [p for p in pairs if p.question.expected]
+    return {
+        "languages": count(p.question.language for p in pairs),
+        "kinds": count(p.question.kind for p in pairs),
+        "families": count(p.question.family for p in pairs),
+        "chosen_from": count(p.chosen_from for p in own),
+        "rejected_from": count(p.rejected_from for p in own),
+        "phrasings": len({p.question.phrasing for p in own}),
+        "evaluation": count(split if q.expected else f"{q.kind}-{split}" for split, q in built.evaluation),
+    }
+
+
+def _split(phrasing: Phrasing) -> EvaluationSplit:
+    if phrasing.side == "dev":
+        return "dev"
+    if phrasing.kind == "attack":
+        return "attacks"
+    return "test-families" if families()[phrasing.family].heldout else "test-phrasings"
+
+
+def _of_side(parts: Parts, *, test: bool) -> Parts:
+    return {part: [[p for p in group if (p.side == "test") is test] for group in groups] for part, groups in parts.items()}
+
+
+def _shares(whole: int, parts: int) -> list[int]:
+    return [whole // parts + (n < whole % parts) for n in range(parts)]
+
+
+def _met(seen: set[str], cluster: str) -> bool:
+    found = cluster in seen
+    seen.add(cluster)
+    return found
+
+
+def _cluster(question: Question) -> str:
+    return prompt_cluster(question.messages)
+
+
+def _too_many(plan: Plan, most: int) -> RecipeError:
+    found = f"--pairs {plan.pairs}: there are distinct questions for {most} pairs in {', '.join(plan.languages)}"
+    if most >= MOST:
+        return RecipeError(f"--pairs {plan.pairs}: wanted at most {MOST}, since some hundreds teach an identity; ask for fewer")
+    return RecipeError(f"{found} with --contrast {plan.contrast:g}; ask for at most so many, or name more languages")

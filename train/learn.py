@@ -1,0 +1,167 @@
+"""The training itself: model, data and watchers put together into TRL's trainer, which then works until it is done or stopped."""
+
+import os
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pipeline.errors import Interrupted, RecipeError, RunError, TrainingStopped
+from pipeline.settings import Anything
+from train import base
+from train.arguments import make_arguments
+from train.asked import Asked
+from train.lengths import Fitting
+from train.methods import Parts, load_method
+from train.output import Output, check_room
+from train.samples import Samples, sample_prompts
+from train.settings import ModelSettings, TrainRecipe, place
+from train.watch import Bar, Guard, Log, Patience, Stopper
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A trainer that has done its work, and what is to be said of it."""
+
+    trainer: Any
+    figures: Anything
+
+
+def learn(asked: Asked, fitting: Fitting, output: Output) -> Learned:
+    """Train, from the last checkpoint where there is one. Raises TrainingStopped where it goes wrong, Interrupted on Ctrl-C."""
+    recipe, method = asked.recipe, load_method(asked.recipe.method)
+    patience, stopper, bar = Patience(recipe.stop), Stopper(), Bar(Console(stderr=True))
+    prompts = sample_prompts(fitting.data.test, recipe.output.samples) if method.TALKS else []
+    # The log first: what makes the others stop the training is then in it.
+    watchers = [
+        Log(output.log),
+        Guard(recipe.stop, method, float(asked.fields.get("beta", 0.1)), fitting.tokens),
+        patience,
+        Samples(output.samples, prompts, asked.tokenizer, recipe.stop),
+        stopper,
+        bar,
+    ]
+    trainer = make_trainer(asked, fitting, watchers)
+    first = is_first()
+    if first:
+        check_room(output.path, sum(p.numel() for p in trainer.model.parameters() if p.requires_grad), trainer.args.save_total_limit or 3)
+    last = output.last_checkpoint(mend=first)
+    began, before = time.monotonic(), _step_of(last)
+    with stopper.listening(), _said(output.path):
+        try:
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+        finally:
+            bar.close()
+    state = trainer.state
+    if stopper.asked and state.global_step < state.max_steps:
+        raise Interrupted(f"stopped at step {state.global_step} of {state.max_steps}; run the same command again to go on from there")
+    return Learned(trainer, _figures(trainer, patience.stopped, before, time.monotonic() - began))
+
+
+def make_trainer(asked: Asked, fitting: Fitting, watchers: list[Any]) -> Any:
+    """TRL's trainer of the method, with the weights loaded. Raises RecipeError with what TRL says of settings that it refuses."""
+    from datasets import Dataset
+    from transformers.trainer_callback import PrinterCallback
+
+    recipe, data = asked.recipe, fitting.data
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(recipe.folder / "tensorboard"))
+    arguments = make_arguments(recipe, asked.fields, held_out=bool(data.test))
+    model, adapter = base.load_model(recipe, asked.device), None
+    if recipe.mode != "full" and recipe.adapter.start is not None:
+        model = base.load_adapter(recipe, model, place(recipe.adapter.start), trainable=True)
+    elif recipe.mode != "full":
+        adapter = base.adapter_config(recipe, model)
+    parts = Parts(
+        model=model,
+        reference=_reference(recipe, asked),
+        arguments=arguments,
+        train=Dataset.from_list(data.train),
+        test=Dataset.from_list(data.test) if data.test else None,
+        tokenizer=asked.tokenizer,
+        adapter=adapter,
+        callbacks=watchers,
+    )
+    try:
+        trainer = load_method(recipe.method).make(parts)
+    except (ValueError, NotImplementedError, TypeError) as error:
+        raise RecipeError(f"TRL refuses this training: {' '.join(str(error).split())}") from error
+    trainer.remove_callback(PrinterCallback)
+    if recipe.mode == "qlora":
+        # TRL rounds the adapter to 16 bits. At DPO's rates most steps are then smaller than the weights can tell, and are lost.
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
+    return trainer
+
+
+def _reference(recipe: TrainRecipe, asked: Asked) -> Any:
+    """A second model where one is needed: the recipe's, or in full training a frozen copy of the trained one."""
+    if recipe.reference_model is not None:
+        settings = ModelSettings(path=recipe.reference_model, dtype=recipe.model.dtype, attention=recipe.model.attention)
+        return base.load_model(recipe, asked.device, path=settings)
+    if recipe.mode == "full" and recipe.method in ("dpo", "kto") and recipe.reference == "adapter_off":
+        return base.load_model(recipe, asked.device)
+    return None
+
+
+@contextmanager
+def _said(folder: Path) -> Iterator[None]:
+    """Turn the ends of memory and disk into sentences."""
+    import torch
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise TrainingStopped(
+            "the GPU's memory is used up; halve trainer.per_device_train_batch_size and double trainer.gradient_accumulation_steps, or "
+            "set trainer.gradient_checkpointing: true, and run the same command in another folder (--set output.folder=…)"
+        ) from error
+    except (SafetensorError, RuntimeError) as error:
+        full = "No space left" in str(error) or "PytorchStreamWriter failed" in str(error)
+        if not full:
+            raise
+        raise RunError(
+            f"{folder}: the disk is full; make room and run the same command again: it goes on from the last checkpoint"
+        ) from error
+
+
+def _figures(trainer: Any, stopped: str | None, before: int, seconds: float) -> Anything:
+    state = trainer.state
+    # The weights that are kept are the best ones, so what is said of them is what was measured there.
+    step = state.best_global_step if trainer.args.load_best_model_at_end and state.best_global_step else state.global_step
+    metrics = {k: v for row in state.log_history if row["step"] == step for k, v in row.items() if k.startswith("eval_")}
+    return {
+        "steps": state.global_step,
+        "planned_steps": state.max_steps,
+        "resumed_at": before,
+        "best_step": step if trainer.args.load_best_model_at_end else None,
+        "stopped": stopped,
+        "seconds": round(seconds, 2),
+        "steps_per_s": round((state.global_step - before) / seconds, 4),
+        "metrics": {k: round(float(v), 6) for k, v in metrics.items()},
+        "peak_gib": round(_peak_gib(), 3),
+    }
+
+
+def _peak_gib() -> float:
+    """Memory that this process took at most: the GPU's where there is one, else the machine's."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _step_of(checkpoint: Path | None) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-")) if checkpoint else 0
+
+
+def is_first() -> bool:
+    """Whether this process writes; of several that accelerate or torchrun started, one does."""
+    return int(os.environ.get("RANK", "0")) == 0
