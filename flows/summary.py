@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.reasons import in_words
-from pipeline.report import sample_pairs
+from pipeline.report import people_sentence, sample_pairs
 from pipeline.runs import Run
 from pipeline.settings import Anything
 
@@ -41,6 +41,8 @@ def print_summary(console: Console, run: Run, summary: Anything, samples: int = 
         console.print(
             f"Judge {judge['name']}: {judge['verdicts']} verdicts, {judge['invalid']} invalid, {judge['ties']} ties{flips}", highlight=False
         )
+    if summary.get("people"):
+        console.print(people_sentence(summary["people"]), highlight=False)
     longer = "-" if pairs["chosen_longer"] is None else f"{pairs['chosen_longer']:.0%}"
     console.print(f"Chosen is the longer answer in {longer} of the pairs", highlight=False)
     if usage["requests"] or usage["cached"]:

@@ -215,7 +215,7 @@ def _people_figures(session: Session, overruled: int) -> Anything | None:
     }
 
 
-def _people_sentence(people: Anything) -> str:
+def people_sentence(people: Anything) -> str:
     return (
         f"People decided {people['decided']} comparisons ({people['overruled']} of them against the judge, {people['both_bad']} both bad), "
         f"could not agree on {people['unresolved']}, and rewrote {people['rewrites']} answers"
@@ -266,7 +266,7 @@ def markdown(figures: Anything, usage: Anything, unchanged: bool) -> str:
         f"- Judge: {judge['name'] or 'none'}; {judge['verdicts']} verdicts, {judge['invalid']} invalid, {judge['ties']} ties",
         f"- Flipped with the order: {_share(judge['flip_rate'])} of {judge['both_orders']}",
         f"- The answer shown first won: {_share(judge['first_position_share'])} of the decided verdicts",
-        *([f"- {_people_sentence(figures['people'])}"] if figures.get("people") else []),
+        *([f"- {people_sentence(figures['people'])}"] if figures.get("people") else []),
         *(
             [
                 f"- Several judges: not of one mind on {judge['disagreed']}; in the mean {_share(judge['disagreement'])} of their weight "

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 
 import pyarrow as pa
 import pytest
@@ -11,8 +12,12 @@ import typer
 
 from flows.cli import app
 from pipeline import ROOT
+from pipeline.annotate.ledger import SCHEMA as LEDGER
+from pipeline.annotate.people import PeopleSay, Rewrite
+from pipeline.annotate.responses import SCHEMA as RESPONSES
 from pipeline.collect import UNDERSTOOD as PROMPT_COLUMNS
 from pipeline.engines.recorded import UNDERSTOOD as ANSWER_COLUMNS
+from pipeline.identity.dataset import EVALUATION
 from pipeline.judges.recorded import UNDERSTOOD as VERDICT_COLUMNS
 from pipeline.publish import COLUMNS
 from pipeline.records import Answer, Comparison, Pair, Prompt, Verdict
@@ -32,6 +37,11 @@ FEEDBACK_COLUMNS = ("prompt", "response", "rating", "event_id", "time", "user", 
 WANTED: Mapping[str, set[str]] = {
     **{heading: set(SCHEMAS[kind].names) for heading, kind in TABLES.items()},
     **{f"Dataset: {config}": set(columns) for config, columns in COLUMNS.items()},
+    "People: tasks": set(LEDGER.names),
+    "People: responses": set(RESPONSES.names),
+    "People: outcomes": {f.name for f in fields(PeopleSay)},
+    "People: rewrites": {f.name for f in fields(Rewrite)},
+    "Identity: questions": set(EVALUATION.names),
     "Outside: prompts": {"prompt", *PROMPT_COLUMNS},
     "Outside: answers": {"text", *ANSWER_COLUMNS},
     "Outside: verdicts": set(VERDICT_COLUMNS),
@@ -122,7 +132,9 @@ def test_every_option_in_the_readme_exists() -> None:
     unknown = []
     for words in commands_in((ROOT / "README.md").read_text(encoding="utf-8")):
         if words[0].rpartition("/")[2] == "pairsmith" and len(words) > 1 and words[1] in group.commands:  # type: ignore[attr-defined]
-            known = {name for p in group.commands[words[1]].params for name in p.opts} | {"--help"}  # type: ignore[attr-defined]
+            command = group.commands[words[1]]  # type: ignore[attr-defined]
+            command = getattr(command, "commands", {}).get(words[2], command) if len(words) > 2 else command
+            known = {name for p in command.params for name in p.opts} | {"--help"}
             given = [w.partition("=")[0] for w in words[2:] if w.startswith("--")]
             unknown += [f"{words[1]} {option}" for option in given if option not in known]
     assert unknown == []

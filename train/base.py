@@ -202,7 +202,7 @@ def check_base(recipe: TrainRecipe, folder: Path) -> None:
     """RecipeError where a folder is no adapter, or one of another model than the recipe's."""
     described = read_json(folder / "adapter_config.json")
     if described is None:
-        raise RecipeError(f"adapter.start: {folder} holds no adapter_config.json; give the folder `adapter` of a training")
+        raise RecipeError(f"{folder} holds no adapter (no adapter_config.json); give the folder `adapter` of a training")
     made = read_json(folder.parent / "manifest.json") or {}
     theirs, ours = made.get("model", {}).get("fingerprint"), fingerprint(recipe.model)
     base = str(described.get("base_model_name_or_path") or "")

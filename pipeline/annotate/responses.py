@@ -16,7 +16,7 @@ from pipeline.tables import read_table, write_table
 Stored = dict[tuple[str, str], Response]
 """By task and annotator: a person has one response to a task, the last one."""
 
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         *(pa.field(name, pa.string(), False) for name in ("task_id", "annotator", "status", "values", "updated")),
         pa.field("seconds", pa.float64()),
@@ -45,7 +45,7 @@ def write_responses(run: Run, stored: Stored) -> None:
     """Write the store whole, in an order that does not hang on the order in which responses came."""
     rows = [_row(stored[key]) for key in sorted(stored)]
     with explained(run.path):
-        write_table(pa.Table.from_pylist(rows, _SCHEMA), folder(run) / "responses.parquet", "responses")
+        write_table(pa.Table.from_pylist(rows, SCHEMA), folder(run) / "responses.parquet", "responses")
 
 
 def take_in(stored: Stored, response: Response, arrived: Arrived) -> None:

@@ -49,17 +49,18 @@ class Client:
     def get(self, path: str, **params: Any) -> Any:
         return self.call("GET", path, params=params)
 
-    def call(self, method: str, path: str, body: Any = None, params: dict[str, Any] | None = None) -> Any:
+    def call(self, method: str, path: str, body: Any = None, params: dict[str, Any] | None = None, *, retries: int | None = None) -> Any:
         """The reply's JSON. Raises BackendAway after the last try, and InputError or RecipeError where it was refused."""
-        for attempt in range(self._retries + 1):
+        tries = 1 + (self._retries if retries is None else retries)
+        for attempt in range(tries):
             try:
                 return self._send(method, path, body, params)
             except Away as failure:
                 last = failure
-            if attempt < self._retries:
+            if attempt < tries - 1:
                 time.sleep(_pause(attempt, last.pause))
         raise BackendAway(
-            f"Argilla at {self.url} does not answer ({last}; {self._retries + 1} tries); nothing is lost: "
+            f"Argilla at {self.url} does not answer ({last}; {tries} tries); nothing is lost: "
             "run the same command again when it is back, or mend annotate.url"
         ) from last
 
