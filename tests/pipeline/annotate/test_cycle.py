@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,3 +171,34 @@ def test_status_says_how_far_it_is_and_how_far_the_judge_goes_with_people(made: 
     flat = str(figures)
     assert all(person in flat for person in PEOPLE)
     assert DATASET in flat
+
+
+@pytest.mark.parametrize("kind", ["ranking", "rating", "rewrite"])
+def test_every_other_kind_of_task_goes_round(server: ArgillaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setenv("ARGILLA_API_KEY", server.api_key)
+    part = {"backend": "argilla", "url": server.url, "workspace": f"kind-{kind}", "annotators": ["ana"], "task": kind}
+    criteria = {"criteria": {"helpful": "Does it help?", "true": "Is it true?"}} if kind == "rating" else {}
+    made = make_run(tmp_path / "run", ["flipped"] * 4, answers=2 if kind == "rewrite" else 3, **part, **criteria)
+    there = Backend(annotate_settings(made.run.recipe()["annotate"]), made.run.path / "annotate" / "argilla")  # type: ignore[arg-type]
+    dataset, sent = next(iter(push(made.run, there).sent.items()))
+    assert sent == 4
+    ids = server.record_ids(dataset)
+    server.add_annotator("ana", f"kind-{kind}")
+    for row in read_ledger(made.run):
+        shown = [made.texts[a] for a in row.answers]
+        best_first = sorted(range(len(shown)), key=lambda n: shown[n])
+        said: Mapping[str, Any] = {
+            "ranking": {"ranking": [{"value": str(n + 1), "rank": rank} for rank, n in enumerate(best_first, 1)]},
+            "rating": {f"{c}.{n + 1}": 5 - rank for c in ("helpful", "true") for rank, n in enumerate(best_first)},
+            "rewrite": {"rewrite": f"{shown[0]}, and better"},
+        }[kind]
+        server.answer("ana", ids[row.id], said)
+    got = pull(made.run, there)
+    there.close()
+    assert (got.new, got.unreadable) == (4, 0)
+    if kind == "rewrite":
+        assert got.rewrites == 4
+        return
+    outcomes = read_outcomes(made.run)
+    assert got.decided == len(outcomes) == 4 * 3
+    assert all(made.texts[o.a if o.result == "A" else o.b] < made.texts[o.b if o.result == "A" else o.a] for o in outcomes.values())
