@@ -15,11 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
+from filelock import FileLock, Timeout
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
+from rich.console import Console
 
 from pipeline import ROOT
 from pipeline.errors import PairsmithError
@@ -93,6 +96,32 @@ def _signals_passed_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def turn(own_server: bool) -> Iterator[None]:
+    """Wait until no other training runs on this machine, where each command has a Prefect server of its own.
+
+    Such servers share a database, and what a killed one held would stay held: nobody is left to let it go. So a lock, which ends
+    with its process, says who is alive, and whoever has it frees what the dead held. A server that goes on running does this itself.
+    """
+    if not own_server:
+        yield
+        return
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    lock = FileLock(home / "pairsmith-gpu.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        Console(stderr=True).print("waiting for another training on this machine to end", highlight=False)
+        lock.acquire()
+    try:
+        _make_limit()
+        with get_client(sync_client=True) as client:
+            client.update_global_concurrency_limit(LIMIT, GlobalConcurrencyLimitUpdate(active_slots=0))
+        yield
+    finally:
+        lock.release()
 
 
 def _make_limit() -> None:

@@ -1,5 +1,6 @@
 """`pairsmith train`: plan, or start Prefect, run the flow, and say what came of it."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -22,10 +23,12 @@ def train_command(recipe: str, changes: list[str], *, plan: bool, as_json: bool,
         if as_json:
             sys.stdout.write(orjson.dumps(foreseen).decode() + "\n")
         return
+    own_server = not os.environ.get("PREFECT_API_URL")
     with prefect_api(), quiet_prefect(verbose):
-        from flows.train import train
+        from flows.train import train, turn
 
-        summary: Anything = train(recipe, changes)
+        with turn(own_server):
+            summary: Anything = train(recipe, changes)
     if as_json:
         sys.stdout.write(orjson.dumps(summary).decode() + "\n")
     else:

@@ -1,5 +1,6 @@
 """What tests of several rooms share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 from hypothesis import settings
 
 from tests.harness.argilla import ArgillaServer, require_argilla
+
+# For torch, in this process and in those that tests start: two test processes with two spinning threads each share two cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # The same examples every time, however busy the machine: a test that fails, fails again.
 settings.register_profile("steady", deadline=None, derandomize=True)

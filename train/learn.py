@@ -91,8 +91,9 @@ def make_trainer(asked: Asked, fitting: Fitting, watchers: list[Any]) -> Any:
     except (ValueError, NotImplementedError, TypeError) as error:
         raise RecipeError(f"TRL refuses this training: {' '.join(str(error).split())}") from error
     trainer.remove_callback(PrinterCallback)
-    if recipe.mode == "qlora":
-        # TRL rounds the adapter to 16 bits. At DPO's rates most steps are then smaller than the weights can tell, and are lost.
+    # TRL rounds a QLoRA adapter to 16 bits, and a new head has the base's 16. At DPO's rates most steps are then smaller than the
+    # weights can tell, and are lost. (DeepSpeed's ZeRO-3 wants all weights of one kind.)
+    if recipe.mode != "full" and not arguments.deepspeed:
         for parameter in trainer.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()

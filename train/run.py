@@ -14,7 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The process; its exit code."""
     options = _parser().parse_args(arguments)
     os.environ.update({"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"})
+    # Before torch is imported. Threads that spin while they wait cost a busy machine its cores: three trainings on two of them made
+    # 0.13 steps a second each, and 2.3 when waiting threads sleep; alone it is 8.3 instead of 9.5.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.simplefilter("ignore")
     code, said = 0, None
     try:
@@ -152,7 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(value: Anything) -> None:
-    sys.stdout.write(orjson.dumps(value, default=str).decode() + "\n")
+    with suppress(BrokenPipeError):  # the flow that started us was killed
+        sys.stdout.write(orjson.dumps(value, default=str).decode() + "\n")
+        sys.stdout.flush()
 
 
 def _work(options: argparse.Namespace) -> Anything | None:

@@ -1,5 +1,6 @@
 """A causal language model and its tokenizer in memory: what the transformers engine loads and generates with."""
 
+import os
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -162,6 +163,8 @@ class CausalLM:
 
 def _load(name: str, path: str, settings: "Settings") -> tuple[Any, Any]:
     """The tokenizer and the model. Raises EngineError with one sentence when either cannot be had."""
+    # Threads that spin while they wait for each other bring a busy machine to a stand.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import torch  # noqa: F401 - transformers alone imports without it
         from safetensors import SafetensorError

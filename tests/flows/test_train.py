@@ -1,14 +1,18 @@
 """The command `train` as users meet it: one sentence and an exit code where it cannot go on, a process and artifacts where it can."""
 
+import os
 import subprocess
 import sys
+import time
 
 import orjson
 import pytest
 import yaml
 
 from pipeline import ROOT
+from pipeline.errors import RunError
 from tests.harness.training import make_recipe
+from train.output import Output
 
 pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[train]'")
 
@@ -66,6 +70,43 @@ def test_an_error_is_one_sentence_on_stderr(tmp_path):
     assert done.stdout == ""
     assert done.stderr.startswith("pairsmith: no recipe at")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_killed_training_leaves_the_gpu_free_and_is_gone_on_with(tiny_model, tmp_path):
+    trainer = {"max_steps": 40, "save_steps": 4, "eval_steps": 4}
+    recipe = write_recipe(tmp_path, tiny_model, trainer=trainer, stop={"patience": None})
+    command = [sys.executable, "-m", "flows.cli", "train", recipe, "--json"]
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")}
+    environment.pop("PREFECT_API_URL", None)
+    killed = subprocess.Popen(command, cwd=ROOT, env=environment)
+    out = Output(tmp_path / "out")
+    wait_for(lambda: out.last_checkpoint(mend=False), killed)
+    killed.kill()
+    killed.wait()
+    wait_for(lambda: not is_held(out))
+
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=200)
+
+    summary = orjson.loads(done.stdout)
+    assert summary["steps"] == 40
+    assert summary["resumed_at"] >= 4
+
+
+def is_held(out):
+    """Whether the training process still lives: it finishes its step when its parent dies."""
+    try:
+        with out.locked():
+            return False
+    except RunError:
+        return True
+
+
+def wait_for(what, process=None):
+    until = time.monotonic() + 120
+    while not what():
+        assert process is None or process.poll() is None, "ended before its first checkpoint"
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def loaded_by(code):
