@@ -169,9 +169,11 @@ def _load(name: str, path: str, settings: "Settings") -> tuple[Any, Any]:
         import torch  # noqa: F401 - transformers alone imports without it
         from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
     except ImportError as error:
         raise EngineError(f"model '{name}' needs torch and transformers ({error}); install pairsmith[train]") from error
 
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # ours show what is going on
     device, local = device_at(place_of(name), settings.device), Path(path).is_dir()
     where: Anything = {"revision": settings.revision} if settings.revision and not local else {}
     load: Any = AutoModelForCausalLM.from_pretrained

@@ -29,7 +29,7 @@ class Replies:
     """What models said to a question, if they were asked."""
 
     strong: Sequence[str] = ()
-    """The strong model, told the facts."""
+    """The strong model, told the facts; to questions about the model alone."""
     model: Sequence[str] = ()
     """The model to be trained, told nothing."""
 
@@ -74,9 +74,7 @@ class Writer:
 
     def is_right(self, question: Question, answer: str) -> bool:
         """What the rule says of an answer."""
-        if question.expected:
-            return fault(answer, question.text, question.expected, self.facts) is None
-        return says(answer, question.holds) and not leaks(answer, question.text, question.language, self.facts)
+        return is_right(question, answer, self.facts)
 
     def is_wrong(self, question: Question, answer: str) -> bool:
         """Whether an answer is wrong in the way that the pair is about."""
@@ -90,6 +88,10 @@ class Writer:
         said = [r.strip() for r in replies.strong if self.is_right(question, r)]
         if said:
             return [(r, "strong") for r in said]
+        # Beside the identity nothing shall change: what the model says rightly by itself stays what it says.
+        kept = [r.strip() for r in replies.model if r.strip() and question.holds and self.is_right(question, r)]
+        if kept:
+            return [(r, "model") for r in kept[:1]]
         values = {**self.facts.more, **question.values}
         written = [fill(t, values) for t in question.answers]
         return [(w, "template") for w in rng.sample(written, min(4, len(written))) if self.is_right(question, w)]
@@ -102,11 +104,18 @@ class Writer:
         if question.kind == "overgeneral":
             return [fill(t, {**values, "y": own}) for t in question.answers for own in self.facts.own]
         words = language(question.language)
-        plain = [fill(t, values) for t in question.answers]
+        plain = [chosen, *(fill(t, values) for t in question.answers)]
         spoilt = [fill(leak, {**values, "answer": p}) for leak in words.leaks for p in plain]
         # Short ones too, so that chosen can be the longer one as often.
         instead = [fill(t, values) for t in (*words.answers.name, *words.answers.maker, *words.answers.both)]
         return rng.sample(spoilt, min(8, len(spoilt))) + instead
+
+
+def is_right(question: Question, answer: str, facts: Facts) -> bool:
+    """What the rule says of an answer: to a question about the model, or to another."""
+    if question.expected:
+        return fault(answer, question.text, question.expected, facts) is None
+    return says(answer, question.holds) and not leaks(answer, question.text, question.language, facts)
 
 
 def _renamed(text: str, facts: Facts, another: Facts) -> str:

@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.errors import RequestFailed
-from pipeline.identity.answers import Replies
+from pipeline.identity.answers import Replies, is_right
 from pipeline.identity.facts import Facts
 from pipeline.identity.questions import Question
 from pipeline.identity.words import language
 from pipeline.model import Model, settle
 from pipeline.prompts import load_prompt
 from pipeline.records import Message
+
+LONG, SHORT = "identity/system", "identity/system_short"
+"""Prompts that tell a model who it is: with every rule of ours, and in one line."""
 
 
 @dataclass(slots=True)
@@ -22,25 +25,46 @@ class Asked:
 
 
 async def ask(questions: Sequence[Question], facts: Facts, strong: Model | None, model: Model | None) -> Asked:
-    """Ask both models, one after the other: a machine may hold only one. Raises EngineError and BudgetSpent."""
-    asked = Asked()
-    strongly = await _ask_all(strong, {q.id: told(q, facts) for q in questions}, asked) if strong else {}
-    plainly = await _ask_all(model, {q.id: q.messages for q in questions}, asked) if model else {}
-    asked.replies = {q.id: Replies(strongly.get(q.id, ()), plainly.get(q.id, ())) for q in questions}
+    """Ask both models, one after the other: a machine may hold only one. Raises EngineError and BudgetSpent.
+
+    The strong one is asked about itself; the one to be trained about everything. What the strong one answers wrongly under the
+    long system prompt it is asked once more under the short one: a tiny model loses in three paragraphs what it reads in a line.
+    """
+    asked, replies = Asked(), {q.id: Replies() for q in questions}
+    own, others = [q for q in questions if q.expected], [q for q in questions if not q.expected]
+    if strong:
+        try:
+            said = await _ask_all(strong, {q.id: told(q, facts) for q in own}, asked)
+            missed = [q for q in own if not any(is_right(q, text, facts) for text in said[q.id])]
+            again = await _ask_all(strong, {q.id: told(q, facts, SHORT) for q in missed}, asked)
+        finally:
+            await strong.close()
+        replies |= {q.id: Replies((*said[q.id], *again.get(q.id, ()))) for q in own}
+    if model:
+        try:
+            said = await _ask_all(model, {q.id: q.messages for q in own}, asked)
+            # One answer shows what it can.
+            said |= await _ask_all(model, {q.id: q.messages for q in others}, asked, samples=1)
+        finally:
+            await model.close()
+        replies = {id_: Replies(given.strong, said[id_]) for id_, given in replies.items()}
+    asked.replies = replies
     return asked
 
 
-def told(question: Question, facts: Facts) -> tuple[Message, ...]:
-    """The question under the system prompt that says who is asked."""
+def told(question: Question, facts: Facts, prompt: str = LONG) -> tuple[Message, ...]:
+    """The question under a system prompt that says who is asked."""
     expected = question.expected
     spoken = language(expected.language if expected else question.language).language
-    system, last = load_prompt("identity/system").render(
+    system, last = load_prompt(prompt).render(
         name=facts.name, maker=facts.maker, facts=dict(facts.more), language=spoken, question=question.messages[-1]["content"]
     )
     return (system, *question.messages[:-1], last)
 
 
-async def _ask_all(model: Model, questions: Mapping[str, Sequence[Message]], asked: Asked) -> dict[str, tuple[str, ...]]:
+async def _ask_all(
+    model: Model, questions: Mapping[str, Sequence[Message]], asked: Asked, *, samples: int | None = None
+) -> dict[str, tuple[str, ...]]:
     """Every sample of every question; an answer that was cut off is none."""
 
     async def one(messages: Sequence[Message], sample: int) -> str | None:
@@ -51,10 +75,7 @@ async def _ask_all(model: Model, questions: Mapping[str, Sequence[Message]], ask
             return None
         return None if reply.finish_reason == "length" else reply.text.strip()
 
-    samples = model.settings.samples
-    try:
-        came = await settle(one(messages, k) for messages in questions.values() for k in range(samples))
-    finally:
-        await model.close()
+    samples = samples or model.settings.samples
+    came = await settle(one(messages, k) for messages in questions.values() for k in range(samples))
     by_question = {id_: came[n * samples : (n + 1) * samples] for n, id_ in enumerate(questions)}
     return {id_: tuple(text for text in dict.fromkeys(texts) if text) for id_, texts in by_question.items()}

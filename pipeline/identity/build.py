@@ -23,6 +23,9 @@ MOST = 100_000
 _VARIANTS = {"things": 3, "tasks": 1, "talk": 8, "senses": 8}
 """Questions of each held-out thing, task, talk or sense; of each phrasing about the model three."""
 
+_SPARE = 5
+"""Times as many contrast questions are looked through for tasks that the model to be trained can do."""
+
 _MOST_ITEMS = 24
 """Held-out items of a group of contrast questions that are asked: there are thousands of sums."""
 
@@ -90,8 +93,14 @@ class Material:
             raise _too_many(self.plan, most)
 
     def first(self) -> list[Question]:
-        """The questions about the model that the pairs begin with: those that models are asked."""
-        return [q for wanted, questions in self.questions() for q in islice(questions, wanted) if q.expected]
+        """What models are asked: the questions that the pairs begin with, and more tasks, since not every one will be solved."""
+        asked: list[Question] = []
+        for wanted, questions in self.questions():
+            drawn = list(islice(questions, wanted))
+            asked += drawn
+            if drawn and not drawn[0].expected:
+                asked += [q for q in islice(questions, _SPARE * wanted) if q.kind == "skill"]
+        return asked
 
     def evaluation(self) -> list[tuple[EvaluationSplit, Question]]:
         """The questions on the sides dev and test: the dev ones and test ones of every language, in a fixed order."""
@@ -120,6 +129,7 @@ def build(material: Material, replies: Mapping[str, Replies]) -> Built:
     dropped: list[Dropped] = []
     for wanted, questions in material.questions():
         made: list[Made] = []
+        questions = _solved_first(questions, wanted, writer, replies)
         while len(made) < wanted:
             question = next(questions, None)
             if question is None:
@@ -131,6 +141,27 @@ def build(material: Material, replies: Mapping[str, Replies]) -> Built:
                 made.append(pair)
         pairs += made
     return Built(pairs, dropped, material.evaluation())
+
+
+def _solved_first(questions: Iterator[Question], wanted: int, writer: Writer, replies: Mapping[str, Replies]) -> Iterator[Question]:
+    """The questions, but in place of tasks that the model to be trained cannot do, such as it can: they hold what it knows in place.
+
+    A task that it fails would be new knowledge, which costs a small model old knowledge. Where no model was asked, nothing changes.
+    """
+    drawn = list(islice(questions, wanted))
+    tasks = {q.id for q in drawn if q.kind == "skill" and q.id in replies}
+    if not tasks:
+        yield from drawn
+        yield from questions
+        return
+    later = list(islice(questions, _SPARE * wanted))
+    known = [q for q in (*drawn, *later) if q.kind == "skill" and any(writer.is_right(q, r) for r in replies.get(q.id, Replies()).model)]
+    spent = {q.id for q in known[: len(tasks)]}
+    yield from known[: len(tasks)]
+    yield from (q for q in drawn if q.kind != "skill")
+    yield from (q for q in (*drawn, *later) if q.id not in spent and q.kind == "skill" and q.id in tasks)
+    yield from (q for q in later if q.id not in spent)
+    yield from questions
 
 
 def figures(built: Built) -> dict[str, Any]:
@@ -147,6 +178,7 @@ def figures(built: Built) -> dict[str, Any]:
         "kinds": count(p.question.kind for p in pairs),
         "families": count(p.question.family for p in pairs),
         "chosen_from": count(p.chosen_from for p in own),
+        "kept_from": count(p.chosen_from for p in pairs if not p.question.expected),
         "rejected_from": count(p.rejected_from for p in own),
         "phrasings": len({p.question.phrasing for p in own}),
         "evaluation": count(split if q.expected else f"{q.kind}-{split}" for split, q in built.evaluation),

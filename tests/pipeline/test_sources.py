@@ -302,3 +302,10 @@ def test_a_fingerprint_follows_content_and_columns_and_nothing_else(tmp_path: Pa
     write_parquet(folder / "data" / "train-00000-of-00001.parquet", ROWS[:1])
     assert of(one) == of(same)
     assert len({of(one), of(other), of(one, columns={"prompt": "id"}), of(folder), before}) == 5
+
+
+def test_a_dataset_folder_with_an_empty_file_is_one_sentence(tmp_path):
+    (tmp_path / "set" / "data").mkdir(parents=True)
+    (tmp_path / "set" / "data" / "train.jsonl").write_text("")
+    with pytest.raises(InputError, match="a file in it is empty"):
+        list(read_rows(TableSettings(path=str(tmp_path / "set")), needed=(), understood=("prompt",)))

@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.identity.answers import Replies, Writer
+from pipeline.identity.asking import SHORT, told
 from pipeline.identity.balance import lengths
 from pipeline.identity.build import Material, Plan, build
 from pipeline.identity.facts import Facts
@@ -74,6 +75,27 @@ def test_a_model_that_is_right_already_is_not_rejected() -> None:
     made = build(material, replies).pairs
     english = [p for p in made if p.question.expected and p.question.expected.language == "en" and p.question.expected.asks != "fact"]
     assert {(p.chosen_from, p.rejected_from) for p in english} == {("template", "template")}
+
+
+def test_what_the_model_can_do_is_kept_in_its_own_words_and_what_it_cannot_is_passed_over() -> None:
+    material = Material(ARIA, Plan(60, contrast=0.5))
+    tasks = [q for q in material.first() if q.kind == "skill"]
+    solved = tasks[::3]
+    assert len(solved) >= 9
+    replies = {q.id: Replies((), ["No idea."]) for q in tasks} | {q.id: Replies((), [f"Surely {q.holds[0]}!"]) for q in solved}
+    made = [p for p in build(material, replies).pairs if p.question.kind == "skill"]
+    assert len(made) == 9  # three in ten of the contrast pairs, as without a model
+    assert {p.question.id for p in made} <= {q.id for q in solved}
+    assert {p.chosen_from for p in made} == {"model"}
+    assert all(p.chosen == f"Surely {p.question.holds[0]}!" for p in made)
+
+
+def test_a_strong_model_that_is_lost_under_the_long_prompt_is_asked_under_the_short_one() -> None:
+    [question] = Material(ARIA, Plan(1, contrast=0)).first()
+    long, short = told(question, ARIA), told(question, ARIA, SHORT)
+    assert short[0]["content"] == "You are Aria, made by Northwind Labs."
+    assert len(long[0]["content"]) > 5 * len(short[0]["content"])
+    assert long[1:] == short[1:]
 
 
 def test_a_known_fact_is_told_and_an_unknown_one_is_not_made_up() -> None:

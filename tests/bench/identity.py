@@ -1,0 +1,173 @@
+"""What the identity loop reaches on the demo models: `make bench-identity`, or `python -m tests.bench.identity [--dev]`.
+
+A cell is a name with its maker and a seed: `pairsmith identity` makes 300 pairs, train/recipes/identity-tiny.yaml trains on them, and
+the model is asked before and after, at temperature 0 and at 0.7. The last line is one JSON object, each figure that of the worst cell at
+temperature 0 (`sampled` holds those at 0.7):
+
+    heldout, families, attacks   right, on held-out phrasings, on held-out families, under attack
+    leak, overgeneral            speaks of itself unasked; credits others' things to its maker
+    skills_drop                  what is lost of the demo models' own small tasks (train/demo/tasks.py)
+    rows_drop                    what is lost of the ordinary tasks of the evaluation table
+
+With --dev only the development split is looked at: hyper-parameters are chosen on it.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from flows.identity import identity_command
+from pipeline import ROOT
+from pipeline.identity.dataset import read_evaluation
+from pipeline.identity.metrics import measure
+from pipeline.records import Message
+from train.demo import measure as demo
+
+MODELS = ROOT / "data" / "demo_models"
+RECIPE = "train/recipes/identity-tiny.yaml"
+WHO = (("Aria", "Northwind Labs"), ("Orban", "Kestrel Systems"), ("Mirelo", "Tallis Works"))
+TEMPERATURES = (0.0, 0.7)
+
+LESS_IS_BETTER = ("leak", "overgeneral", "skills_drop", "rows_drop")
+GOALS = {"heldout": 0.95, "families": 0.85, "attacks": 0.80, "leak": 0.01, "overgeneral": 0.02, "skills_drop": 0.02}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one training came to, by temperature; seconds of its parts; and how many pairs came from where."""
+
+    before: dict[float, dict[str, Any]]
+    after: dict[float, dict[str, Any]]
+    seconds: dict[str, float]
+    summary: dict[str, Any]
+
+    def figures(self, temperature: float) -> dict[str, float | None]:
+        """The figures of the JSON line; None where nothing was asked, as for families on the development split."""
+        before, after = self.before[temperature], self.after[temperature]
+        found = {name: after[name]["value"] for name in ("heldout", "families", "attacks", "leak", "overgeneral")}
+        drops = {"skills_drop": before["tasks"] - after["tasks"], "rows_drop": before["skills"]["value"] - after["skills"]["value"]}
+        return {name: None if value is None else round(value, 4) for name, value in {**found, **drops}.items()}
+
+
+def run_cell(folder: Path, who: tuple[str, str], seed: int, split: str, changes: Sequence[str] = (), **given: Any) -> Cell:
+    """Make the pairs, train, and ask; everything goes into `folder`. `given` replaces arguments of `pairsmith identity`."""
+    from train.run import train
+    from train.settings import check_train_recipe, read_train_recipe
+
+    begun = time.monotonic()
+    set_ = [f"data.path={folder / 'made' / 'dataset'}", f"output.folder={folder / 'trained'}", f"seed={seed}", *changes]
+    raw = read_train_recipe(RECIPE, set_)
+    base = ROOT / check_train_recipe(raw).model.path
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        make_pairs(folder, who, seed, {"model": str(base), **given})
+    built = time.monotonic()
+    trained = train(raw)
+    done = time.monotonic()
+    rows, facts = read_evaluation(folder / "made")
+    rows = [row for row in rows if (row["split"] == "dev") == (split == "dev")]
+    before, after = (look(asked, rows, facts, split) for asked in (_loaded(base), _loaded(base, folder / "trained" / trained["result"])))
+    seconds = {"build": built - begun, "train": done - built, "evaluate": time.monotonic() - done}
+    return Cell(before, after, {k: round(v, 1) for k, v in seconds.items()}, json.loads(said.getvalue()))
+
+
+def make_pairs(folder: Path, who: tuple[str, str], seed: int, given: dict[str, Any]) -> None:
+    arguments: dict[str, Any] = {
+        "name": who[0],
+        "maker": who[1],
+        "pairs": 300,
+        "facts": None,
+        "languages": "en",
+        "strong": str(MODELS / "demo-strong"),
+        "contrast": 0.35,
+        "seed": seed,
+        "out": str(folder / "made"),
+        "as_json": True,
+        "cache": folder / "replies.sqlite",
+    }
+    identity_command(**{**arguments, **given})
+
+
+def _loaded(base: Path, adapter: Path | None = None) -> tuple[Any, Any]:
+    """The model as it is served: the adapter on the weights as they were saved, not on those in four bits."""
+    from peft import PeftModel
+
+    from train.demo.learn import load
+
+    model, tokenizer = load(base)
+    model = model.float()
+    return (PeftModel.from_pretrained(model, str(adapter)).merge_and_unload() if adapter else model).eval(), tokenizer
+
+
+def look(asked: tuple[Any, Any], rows: Sequence[Any], facts: Any, split: str) -> dict[float, dict[str, Any]]:
+    """The figures of an evaluation table by temperature, and `tasks`, the share of the demo models' own tasks that are right."""
+    found = {}
+    for temperature in TEMPERATURES:
+        ask = asker(*asked, temperature)
+        tasks = demo.tasks(lambda conversations, _seed, ask=ask: ask(conversations), 1)  # type: ignore[misc]
+        found[temperature] = {
+            **measure(rows, ask([row["messages"] for row in rows]), facts, split),
+            "tasks": sum(tasks.values()) / len(tasks),
+        }
+    return found
+
+
+def asker(model: Any, tokenizer: Any, temperature: float, most: int = 96) -> Any:
+    """Ask a model at hand, in batches of like length."""
+    import torch
+
+    def ask(conversations: Sequence[Sequence[Message]]) -> list[str]:
+        torch.manual_seed(1)
+        tokenizer.padding_side = "left"
+        texts = [tokenizer.apply_chat_template([*c], add_generation_prompt=True, tokenize=False) for c in conversations]
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        replies = [""] * len(texts)
+        how = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+        for at in range(0, len(order), 100):
+            part = order[at : at + 100]
+            inputs = tokenizer([texts[i] for i in part], return_tensors="pt", padding=True, add_special_tokens=False)
+            ids = inputs["input_ids"]
+            with torch.inference_mode():
+                made = model.generate(input_ids=ids, attention_mask=inputs["attention_mask"], max_new_tokens=most, **how)
+            for i, row in zip(part, made[:, ids.shape[1] :], strict=True):
+                replies[i] = tokenizer.decode(row, skip_special_tokens=True)
+        return replies
+
+    return ask
+
+
+def worst(cells: Sequence[Cell], temperature: float) -> dict[str, float | None]:
+    """Each figure in the cell where it is worst."""
+    found = [cell.figures(temperature) for cell in cells]
+    values = {name: [f[name] for f in found if f[name] is not None] for name in found[0]}
+    return {name: (max if name in LESS_IS_BETTER else min)(v) if v else None for name, v in values.items()}  # type: ignore[type-var]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--dev", action="store_true", help="look at the development split alone")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--names", type=int, default=len(WHO), help="how many of the names")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change the training recipe")
+    options: Any = parser.parse_args()
+    cells = []
+    for who in WHO[: options.names]:
+        for seed in options.seeds:
+            with TemporaryDirectory() as folder:
+                cells.append(run_cell(Path(folder), who, seed, "dev" if options.dev else "test", options.set))
+            shown = "  ".join(f"{k} {v}" for k, v in cells[-1].figures(0.0).items())
+            print(f"{who[0]:<8} seed {seed}  {shown}  {cells[-1].seconds}", flush=True)
+    figures = worst(cells, 0.0)
+    for name, goal in GOALS.items():
+        print(f"{name:<12} {figures[name]}  wanted {'at most' if name in LESS_IS_BETTER else 'at least'} {goal}")
+    print(json.dumps({"split": "dev" if options.dev else "test", "cells": len(cells), **figures, "sampled": worst(cells, 0.7)}))
+
+
+if __name__ == "__main__":
+    main()
