@@ -208,9 +208,9 @@ def _dataset_rows(table: TableSettings) -> Iterator[tuple[str, Values]]:
     try:
         for number, row in enumerate(_load_dataset(table), 1):
             yield f"{table.path} ({table.hub_split}) row {number}", dict(row)
-    # A RuntimeError is what a StopIteration inside `datasets` becomes, where a file is empty.
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, pa.ArrowException, datasets.exceptions.DatasetsError) as error:
-        what = "a file in it is empty" if isinstance(error, RuntimeError) else " ".join(str(error).split())[:300]
+    # `datasets` lets a StopIteration out where a file is empty.
+    except (OSError, ValueError, KeyError, ImportError, StopIteration, pa.ArrowException, datasets.exceptions.DatasetsError) as error:
+        what = "a file in it is empty" if isinstance(error, StopIteration) else " ".join(str(error).split())[:300]
         raise InputError(
             f"cannot read '{table.path}' (split {table.hub_split}) as a file, dataset folder or hub name: {what}; mend its path or files"
         ) from error
