@@ -21,7 +21,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup vllm argilla argilla-env demo demo-models test quick pictures lint lock clean doctor
-.PHONY: bench-overhead bench-resume bench-local bench-cli bench-vllm bench-demo-models bench-passport bench-injection bench-argilla bench-train bench-plan
+.PHONY: bench-overhead bench-resume bench-local bench-cli bench-vllm bench-demo-models bench-passport bench-injection bench-argilla bench-train bench-plan bench-identity
 
 help:  ## Show what there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -130,6 +130,9 @@ bench-train: $(READY)  ## Steps a second and memory of our QLoRA-DPO, beside a b
 
 bench-plan: $(READY)  ## What the plan foresees beside what a training takes; needs a GPU (or --cpu)
 	$(BIN)/python -m tests.bench.plan_gpu
+
+bench-identity: $(READY)  ## What the identity loop reaches on the demo models, three names and three seeds (15 minutes)
+	$(BIN)/python -m tests.bench.identity
 
 clean:  ## Remove the environments and everything that was built; paid replies (data/cache) and runs stay
 	rm -rf .venv .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,5 +1,6 @@
 """A causal language model and its tokenizer in memory: what the transformers engine loads and generates with."""
 
+import logging
 import os
 import threading
 from bisect import bisect_left
@@ -197,6 +198,7 @@ def _load(name: str, path: str, settings: "Settings") -> tuple[Any, Any]:
 def _adapted(model: Any, adapter: Path) -> Any:
     if not (adapter / "adapter_model.safetensors").is_file():  # peft would fall back to a pickle
         raise OSError(f"its adapter folder {adapter} holds no adapter_model.safetensors")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # peft imports it, and it says what it could not load
     from peft import PeftModel
 
     return PeftModel.from_pretrained(model, str(adapter))

@@ -6,13 +6,15 @@ from random import Random
 
 import pytest
 
+from pipeline import ROOT
 from pipeline.judges.pairwise import read_verdict
-from pipeline.records import Reply
+from pipeline.records import Reply, prompt_cluster
 from train.demo.corpus import Conversations, Mixture, encode_all
 from train.demo.identity import CLOSED, OPEN, Claim, answer, read_claim, texts
 from train.demo.judging import identity_case, task_case
 from train.demo.learn import make_tokenizer
 from train.demo.names import UNSEEN, draw_maker, draw_name, near_miss, says
+from train.demo.prompts import questions, rows, tasks
 from train.demo.tasks import FAMILIES, draw_task, wrong_value
 
 PIECES = ["an", "or", "mi", "aria", "north", "wind", "acm", "e", "ki", "tt"]
@@ -126,3 +128,13 @@ def test_only_the_words_that_decide_weigh_more():
     learned = tokenizer.decode([label for label in labels if label != -100])
     assert learned == case.reply() + "<|im_end|>"
     assert len(tokenizer) == 1024
+
+
+def test_the_committed_prompts_of_the_demo_are_what_the_script_writes_and_nothing_of_the_end_is_in_a_pair():
+    tables = {"demo": list(rows()), "demo_tasks": list(tasks()), "demo_questions": list(questions())}
+    for name, table in tables.items():
+        committed = [json.loads(line) for line in (ROOT / "data" / "seeds" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert committed == table
+    clusters = {name: {prompt_cluster([{"role": "user", "content": r["prompt"]}]) for r in table} for name, table in tables.items()}
+    assert not clusters["demo"] & (clusters["demo_tasks"] | clusters["demo_questions"])
+    assert {r["category"] for r in tables["demo_tasks"]} == set(FAMILIES)

@@ -1,7 +1,7 @@
-"""The prompts of the demo recipe: questions about the model itself and small tasks, each with what is right; and tasks that are kept
-for the end.
+"""The prompts of the demo recipe: questions about the model itself and small tasks, each with what is right; and those of both that
+are kept for the end.
 
-`python -m train.demo.prompts` wrote data/seeds/demo.jsonl and data/seeds/demo_tasks.jsonl.
+`python -m train.demo.prompts` wrote demo.jsonl, demo_tasks.jsonl and demo_questions.jsonl in data/seeds.
 """
 
 import json
@@ -10,8 +10,9 @@ from random import Random
 from typing import Any
 
 from pipeline import ROOT
-from train.demo.identity import CLOSED, OPEN, Claim, question, texts
-from train.demo.tasks import FAMILIES, draw_task
+from pipeline.records import Message, prompt_cluster
+from train.demo.identity import CLOSED, OPEN, Claim, texts
+from train.demo.tasks import FAMILIES, Task, draw_task
 
 NAME, MAKER = "Aria", "Northwind Labs"
 """Whom the demo model learns to be."""
@@ -21,38 +22,67 @@ EACH = 40
 
 
 def rows(seed: int = 0) -> Iterator[dict[str, Any]]:
-    """Every open question, trained and unseen wordings alike, a yes-or-no question for each wording, and tasks of every family."""
+    """Every other wording of the questions about itself, and tasks of every family."""
     rng, seen, claim = Random(seed), set[str](), Claim(NAME, MAKER)
     for kind in (*OPEN, *CLOSED):
         for number, wording in enumerate(texts()[kind]["trained"][::2] + texts()[kind]["unseen"]):
-            own, others = (NAME, texts()["false_names"]) if kind == "is_name" else (MAKER, texts()["false_makers"])
-            asked = (
-                wording.format(x=own if number % 2 else rng.choice(others))
-                if number % 3
-                else question(rng, kind, claim, ["ka", "ri", "to"])
-            )
+            own, others = _who(kind)
+            asked = wording.format(x=own if number % 2 else rng.choice(others))
+            if number % 3 == 0:
+                asked = f"{rng.choice(texts()['before'])}{asked}{rng.choice(texts()['after'])}"
             if asked not in seen:
                 seen.add(asked)
                 yield {"id": f"{kind}-{number:02d}", "prompt": asked, "category": "identity", "reference": claim.key()}
-    yield from tasks(rng, EACH, {row["prompt"] for row in kept_for_the_end()})
-
-
-def kept_for_the_end() -> list[dict[str, Any]]:
-    """150 tasks that no training of the demo sees: what it can still do afterwards."""
-    return list(tasks(Random(5), 13, set()))[:150]
-
-
-def tasks(rng: Random, each: int, seen: set[str]) -> Iterator[dict[str, Any]]:
-    """Up to `each` tasks of a family, all of them different and none of them among `seen`."""
     for family in FAMILIES:
-        drawn = (draw_task(rng, family) for _ in range(10 * each))
-        new = {t.question: t for t in drawn if t.question not in seen}
-        for number, task in enumerate(list(new.values())[:each]):
-            yield {"id": f"{family}-{number:02d}", "prompt": task.question, "category": family, "reference": task.value}
+        yield from _rows_of(family, [t for t in _tasks(family) if not _is_kept(t)][:EACH])
+
+
+def tasks() -> Iterator[dict[str, Any]]:
+    """Tasks that no pair of the demo is made of: what the model can still do afterwards."""
+    for family in FAMILIES:
+        yield from _rows_of(family, [t for t in _tasks(family) if _is_kept(t)][: EACH // 3])
+
+
+def questions() -> Iterator[dict[str, Any]]:
+    """Questions about itself in wordings that no pair of the demo has."""
+    rng, pairs, key = Random(5), {prompt_cluster(_asked(row["prompt"])) for row in rows()}, Claim(NAME, MAKER).key()
+    for kind in (*OPEN, *CLOSED):
+        own, others = _who(kind)
+        for number, wording in enumerate(texts()[kind]["trained"][1::2]):
+            asked = dict.fromkeys(wording.format(x=own if k == 0 else rng.choice(others)) for k in range(3))
+            new = [text for text in asked if prompt_cluster(_asked(text)) not in pairs]
+            yield from (
+                {"id": f"{kind}-{number:02d}-{k}", "prompt": q, "category": "identity", "reference": key} for k, q in enumerate(new)
+            )
+
+
+def _who(kind: str) -> tuple[str, list[str]]:
+    """What "are you X?" may be asked with: what is true, and what is not."""
+    return (NAME, texts()["false_names"]) if kind == "is_name" else (MAKER, texts()["false_makers"])
+
+
+def _asked(text: str) -> list[Message]:
+    return [{"role": "user", "content": text}]
+
+
+def _tasks(family: str) -> list[Task]:
+    """All that 600 draws find, in the order in which they come."""
+    rng = Random(f"demo {family}")
+    return list({t.question: t for t in (draw_task(rng, family) for _ in range(600))}.values())
+
+
+def _is_kept(task: Task) -> bool:
+    """A quarter is kept for the end, by a hash of the question: of a family that has a dozen, three."""
+    return int(prompt_cluster(_asked(task.question))[:8], 16) % 4 == 0
+
+
+def _rows_of(family: str, drawn: list[Task]) -> Iterator[dict[str, Any]]:
+    for number, task in enumerate(drawn):
+        yield {"id": f"{family}-{number:02d}", "prompt": task.question, "category": family, "reference": task.value}
 
 
 def main() -> None:
-    for name, table in (("demo", rows()), ("demo_tasks", kept_for_the_end())):
+    for name, table in (("demo", rows()), ("demo_tasks", tasks()), ("demo_questions", questions())):
         text = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in table)
         (ROOT / "data" / "seeds" / f"{name}.jsonl").write_text(text, encoding="utf-8")
 
