@@ -64,7 +64,7 @@ $(ARGILLA_READY): constraints-argilla.txt
 	touch $@
 
 demo: $(READY) $(if $(filter vllm,$(ENGINE)),$(VLLM_READY))  ## Build a first dataset with tiny models on this machine, train on it, and see what came of it (ENGINE=transformers: without vLLM)
-	$(BIN)/pairsmith build flows/recipes/demo.yaml $(foreach m,models.strong models.weak judge.model,--set $(m).engine=$(ENGINE))
+	$(BIN)/pairsmith build flows/recipes/demo.yaml $(foreach m,models.strong models.weak judge.model,--set $(m).engine=$(ENGINE) $(if $(filter transformers,$(ENGINE)),--set $(m).batch_size=32))
 	$(BIN)/pairsmith train train/recipes/tiny.yaml
 	$(BIN)/pairsmith evaluate data/training/tiny || test $$? -eq 3  # 3: it was rejected, which is an answer too
 
