@@ -10,6 +10,8 @@ import pytest
 
 from tests.harness.command import ROOT, Ended, command, pairsmith, write_recipe
 
+pytestmark = pytest.mark.slow
+
 server = pytest.mark.usefixtures("prefect")
 
 

@@ -22,6 +22,8 @@ from pipeline.tables import key_of, read_table
 from tests.harness.annotators import FakeBackend
 from tests.harness.command import write_recipe
 
+pytestmark = pytest.mark.slow
+
 SCRIPTED = {"engine": "scripted", "structured": False}
 
 FAIR = {**SCRIPTED, "replies": {"<answer_1>\na good": "Verdict: 1", "<answer_2>\na good": "Verdict: 2"}}

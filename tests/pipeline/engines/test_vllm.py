@@ -22,7 +22,7 @@ from tests.harness.paid import user, with_model
 from tests.harness.stub_server import stub_server
 from tests.harness.vllm import ROOT, FakeVllm, alive, wait_until
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
 
 @pytest.fixture
