@@ -26,6 +26,13 @@ class Closed(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+def what_of(settings: BaseModel) -> Anything:
+    """The settings without the fields that only say how, in a form that can be compared and hashed."""
+    fields = type(settings).model_fields.items()
+    values = {key: getattr(settings, key) for key, field in fields if How not in field.metadata}
+    return {key: what_of(value) if isinstance(value, BaseModel) else value for key, value in values.items()}
+
+
 def check(kind: type[S], data: Any, where: str) -> S:
     """Validate, or raise RecipeError with one sentence on the first thing that is wrong."""
     try:

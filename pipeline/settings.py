@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 from pipeline.check import Anything as Anything
 from pipeline.check import Closed as Closed
 from pipeline.check import How as How
-from pipeline.check import check
+from pipeline.check import check, what_of
 from pipeline.errors import RecipeError
 from pipeline.plugins import Room, load_plugin
 from pipeline.thresholds import Thresholds
@@ -227,7 +227,7 @@ class Recipe(Closed):
 
     def what(self) -> Anything:
         """The recipe without the fields that only say how, in a form that can be compared and hashed."""
-        plain = {**_what(self), "models": {n: _what(self.model(n)) for n in sorted(self.models)}}
+        plain = {**what_of(self), "models": {n: what_of(self.model(n)) for n in sorted(self.models)}}
         if self.judge is not None:
             plain["judge"] = judge_what(self.judge)
         return plain
@@ -239,9 +239,9 @@ S = TypeVar("S", bound=BaseModel)
 def judge_what(raw: Anything, name: str = JUDGE) -> Anything:
     """A judge's settings without the fields that only say how; its model's fields are its engine's."""
     settings, parts = judge_settings(raw, name)
-    plain = {"kind": raw["kind"], **_what(settings)}
+    plain = {"kind": raw["kind"], **what_of(settings)}
     if isinstance(raw.get("model"), dict):
-        plain["model"] = _what(judge_models(raw, name)[name])
+        plain["model"] = what_of(judge_models(raw, name)[name])
     if parts:
         # What stands there beside a part's own settings is said of it: its name, its vote.
         said = [{k: v for k, v in own.items() if k not in part} for own, part in zip(raw["judges"], parts.values(), strict=True)]
@@ -273,12 +273,6 @@ def plugin_settings(room: Room, raw: Any, name_key: str, where: str, base: type[
     known = kind.model_fields
     given = raw if name_key in known else {k: v for k, v in raw.items() if k != name_key}
     return check(kind, given, where)
-
-
-def _what(settings: BaseModel) -> Anything:
-    fields = type(settings).model_fields.items()
-    values = {key: getattr(settings, key) for key, field in fields if How not in field.metadata}
-    return {key: _what(value) if isinstance(value, BaseModel) else value for key, value in values.items()}
 
 
 def gate_settings(gate: str, given: Any) -> PluginSettings | None:

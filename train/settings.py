@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from pipeline import ROOT
-from pipeline.check import Anything, Closed, How, check
+from pipeline.check import Anything, Closed, How, check, what_of
 from pipeline.errors import RecipeError, choose_from
 from pipeline.recipe import expand, load_recipe
 
@@ -174,13 +174,7 @@ class TrainRecipe(Closed):
 
     def what(self) -> Anything:
         """The recipe without the fields that only say how, in a form that can be compared."""
-        return _what(self)
-
-
-def _what(settings: BaseModel) -> Anything:
-    fields = type(settings).model_fields.items()
-    values = {key: getattr(settings, key) for key, field in fields if How not in field.metadata}
-    return {key: _what(value) if isinstance(value, BaseModel) else value for key, value in values.items()}
+        return what_of(self)
 
 
 def read_train_recipe(path: str, changes: Sequence[str] = ()) -> Anything:
