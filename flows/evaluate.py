@@ -17,9 +17,10 @@ from pipeline.evaluation import EvaluateSettings, evaluate_settings
 from pipeline.recipe import load_recipe
 from pipeline.runs import read_json
 from pipeline.settings import Anything
+from pipeline.sources import at_hand
 from train.data import read_data
 from train.rows import cluster_of
-from train.settings import TrainRecipe, check_train_recipe, model_name, place
+from train.settings import TrainRecipe, check_train_recipe, model_name
 from train.watch import read_log
 
 
@@ -55,7 +56,7 @@ def prepare(training: str, changes: list[str]) -> tuple[Trained, EvaluateSetting
 
 def read_training(training: str, changes: list[str] | None = None) -> tuple[TrainRecipe, Path, Anything]:
     """The recipe of a training, its output folder, and the recipe as it was asked; from the folder, or from the recipe's file."""
-    given = place(training)
+    given = at_hand(training)
     if given.is_dir():
         if not (given / "recipe.yaml").is_file():
             raise RunError(f"{training} is no training's folder: it holds no recipe.yaml; give the folder that `pairsmith train` named")

@@ -8,14 +8,12 @@ from pipeline.model import make_engine
 from pipeline.recipe import check_recipe, load_recipe
 from pipeline.runs import Run
 from pipeline.settings import Anything, judge_models
+from pipeline.sources import at_hand
 
 
 def read_recipe(path: str, changes: Sequence[str]) -> Anything:
     """The merged recipe as it was asked, after everything in it was checked. Recipes of ours are found from anywhere."""
-    place = Path(path).expanduser()
-    if not place.exists() and (ROOT / path).exists():
-        place = ROOT / path
-    raw = load_recipe(place, changes)
+    raw = load_recipe(at_hand(path), changes)
     recipe = check_recipe(raw)
     for name in recipe.models:
         make_engine(name, recipe.model(name))

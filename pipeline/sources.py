@@ -120,7 +120,7 @@ def _raw_rows(table: TableSettings) -> Iterator[tuple[str, Values]]:
 
 def _files(path: str) -> list[Path]:
     """The files of a path or pattern; none where it is a folder or a hub name. InputError where a file is missing."""
-    place = _place(path)
+    place = at_hand(path)
     if place.is_file():
         return [place]
     if glob.has_magic(path):
@@ -139,14 +139,14 @@ _OTHER_FILES = (".json", ".txt", ".tsv", ".xlsx", ".gz", ".zst", ".zip", ".yaml"
 """Endings by which a name that is not there is a missing file, and not a dataset's name on the hub."""
 
 
-def _place(path: str) -> Path:
+def at_hand(path: str) -> Path:
     """Paths count from where the user stands; what comes with the repository is found from anywhere."""
     place = Path(path).expanduser()
     return place if place.is_absolute() or place.exists() or not (ROOT / path).exists() else ROOT / path
 
 
 def _folder_files(path: str) -> list[Path]:
-    place = _place(path)
+    place = at_hand(path)
     return sorted(f for f in place.rglob("*") if f.is_file()) if place.is_dir() else []
 
 
@@ -219,7 +219,7 @@ def _dataset_rows(table: TableSettings) -> Iterator[tuple[str, Values]]:
 def _load_dataset(table: TableSettings) -> Rows:
     import datasets
 
-    place = _place(table.path)
+    place = at_hand(table.path)
     if (place / "dataset_info.json").is_file() or (place / "dataset_dict.json").is_file():
         saved = datasets.load_from_disk(str(place))
         return cast(Rows, saved[table.hub_split] if isinstance(saved, datasets.DatasetDict) else saved)

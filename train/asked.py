@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RecipeError
 from pipeline.settings import Anything
+from pipeline.sources import at_hand
 from train import base
 from train.arguments import check_fields, settled_fields
 from train.data import Data, read_data
 from train.defaults import Device
-from train.settings import TrainRecipe, check_train_recipe, place
+from train.settings import TrainRecipe, check_train_recipe
 
 if TYPE_CHECKING:
     from train.plan import Plan
@@ -45,7 +46,7 @@ def ask(raw: Anything) -> Asked:
     data = read_data(recipe)
     tokenizer = base.load_tokenizer(recipe.model, conversational=data.conversational)
     if recipe.adapter.start is not None:
-        base.check_base(recipe, place(recipe.adapter.start))
+        base.check_base(recipe, at_hand(recipe.adapter.start))
     plan = make_plan(recipe, fields, data.train, tokenizer, config=config)
     return Asked(raw, recipe, device, fields, tokenizer, data, plan)
 
@@ -68,11 +69,11 @@ def made_of(asked: Asked) -> Anything:
     if recipe.adapter.start is not None:
         from pipeline.fingerprint import folder_fingerprint
 
-        found["start"] = {"fingerprint": folder_fingerprint(place(recipe.adapter.start))}
+        found["start"] = {"fingerprint": folder_fingerprint(at_hand(recipe.adapter.start))}
     return found
 
 
 def label(path: str) -> str:
     """A path as it may be shown to others: where a folder lies on this machine is nobody else's business."""
-    given = place(path)
+    given = at_hand(path)
     return given.name if (given.is_absolute() and path == str(given)) or path.startswith(("~", "..")) else path

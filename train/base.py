@@ -9,9 +9,10 @@ from typing import Any
 from pipeline.errors import EngineError, InputError, RecipeError, choose_from
 from pipeline.fingerprint import folder_fingerprint
 from pipeline.runs import read_json
+from pipeline.sources import at_hand
 from train.defaults import Device
 from train.methods import load_method
-from train.settings import ModelSettings, TrainRecipe, model_name, place
+from train.settings import ModelSettings, TrainRecipe, model_name
 
 
 def quiet() -> None:
@@ -81,7 +82,7 @@ def load_tokenizer(model: ModelSettings, *, conversational: bool) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(model_name(model.path), revision=model.revision)
     if model.chat_template is not None:
         try:
-            tokenizer.chat_template = place(model.chat_template).read_text(encoding="utf-8")
+            tokenizer.chat_template = at_hand(model.chat_template).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"model.chat_template: cannot read {model.chat_template} ({error}); give a Jinja file in UTF-8") from error
     if conversational and tokenizer.chat_template is None:

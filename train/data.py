@@ -12,10 +12,10 @@ import orjson
 from pipeline.errors import InputError
 from pipeline.records import split_of
 from pipeline.settings import TableSettings
-from pipeline.sources import read_rows
+from pipeline.sources import at_hand, read_rows
 from train.methods import Form, load_method
 from train.rows import COLUMNS, Row, cluster_of, is_conversational, last_words, rows_of
-from train.settings import DataSettings, TrainRecipe, place
+from train.settings import DataSettings, TrainRecipe
 
 _FOLDERS: dict[Form, tuple[str, ...]] = {"pairs": ("data",), "unpaired": ("kto", "data"), "demonstrations": ("sft", "data")}
 """Where a dataset folder that we published holds a form's rows; pairs serve where it does not."""
@@ -69,7 +69,7 @@ def _held_out(recipe: TrainRecipe, form: Form, dropped: "Counter[str]") -> list[
     """The dataset's own test split; None where it has none."""
     if recipe.data.test_split:
         return list(_kept(recipe, form, recipe.data.test_split, dropped))
-    if place(recipe.data.path).is_file():
+    if at_hand(recipe.data.path).is_file():
         return None
     try:
         return list(_kept(recipe, form, "test", dropped)) or None
@@ -95,9 +95,9 @@ def _read(data: DataSettings, form: Form, split: str) -> Iterator[tuple[str, Row
     if data.config is not None:
         yield from _of_config(data, split)
         return
-    published = (f for f in _FOLDERS[form] if any((place(data.path) / f).glob("train-*.parquet")))
+    published = (f for f in _FOLDERS[form] if any((at_hand(data.path) / f).glob("train-*.parquet")))
     folder = next(published, None)
-    path = str(place(data.path) / folder / f"{split}-*.parquet") if folder else data.path
+    path = str(at_hand(data.path) / folder / f"{split}-*.parquet") if folder else data.path
     table = TableSettings(path=path, columns=data.columns, hub_split=split, hub_revision=data.revision)
     for row in read_rows(table, needed=(), understood=COLUMNS[form]):
         yield row.place, row.values

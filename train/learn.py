@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pipeline.errors import Interrupted, RecipeError, RunError, TrainingStopped
 from pipeline.settings import Anything
+from pipeline.sources import at_hand
 from train import base
 from train.arguments import make_arguments
 from train.asked import Asked
@@ -20,7 +21,7 @@ from train.lengths import Fitting
 from train.methods import Parts, load_method
 from train.output import Output, check_room
 from train.samples import Samples, sample_prompts
-from train.settings import ModelSettings, TrainRecipe, place
+from train.settings import ModelSettings, TrainRecipe
 from train.watch import Bar, Guard, Log, Patience, Stopper
 
 
@@ -73,7 +74,7 @@ def make_trainer(asked: Asked, fitting: Fitting, watchers: list[Any]) -> Any:
     arguments = make_arguments(recipe, asked.fields, held_out=bool(data.test))
     model, adapter = base.load_model(recipe, asked.device), None
     if recipe.mode != "full" and recipe.adapter.start is not None:
-        model = base.load_adapter(recipe, model, place(recipe.adapter.start), trainable=True)
+        model = base.load_adapter(recipe, model, at_hand(recipe.adapter.start), trainable=True)
     elif recipe.mode != "full":
         adapter = base.adapter_config(recipe, model)
     parts = Parts(

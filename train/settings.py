@@ -15,6 +15,7 @@ from pipeline import ROOT
 from pipeline.check import Anything, Closed, How, check, what_of
 from pipeline.errors import RecipeError, choose_from
 from pipeline.recipe import expand, load_recipe
+from pipeline.sources import at_hand
 
 Method = Literal["dpo", "sft", "kto", "reward", "orpo"]
 Mode = Literal["qlora", "lora", "full"]
@@ -179,7 +180,7 @@ class TrainRecipe(Closed):
 
 def read_train_recipe(path: str, changes: Sequence[str] = ()) -> Anything:
     """The merged recipe as it was asked, after it was checked. Recipes of ours are found from anywhere."""
-    raw = load_recipe(place(path), changes)
+    raw = load_recipe(at_hand(path), changes)
     check_train_recipe(raw)
     return raw
 
@@ -189,15 +190,9 @@ def check_train_recipe(raw: Anything) -> TrainRecipe:
     return check(TrainRecipe, expand(raw), "")
 
 
-def place(path: str) -> Path:
-    """Paths count from where the user stands; what comes with the repository is found from anywhere."""
-    found = Path(path).expanduser()
-    return found if found.is_absolute() or found.exists() or not (ROOT / path).exists() else ROOT / path
-
-
 def model_name(path: str) -> str:
     """A model's path as transformers takes it: a folder that is there, or a hub name. RecipeError for a missing folder."""
-    found = place(path)
+    found = at_hand(path)
     if found.is_dir():
         return str(found)
     if path.count("/") != 1 or path.startswith((".", "/", "~")):
