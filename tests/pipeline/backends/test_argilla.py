@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -176,10 +177,10 @@ def test_trap_a_filter_by_time_misses_what_was_just_completed_and_the_pull_does_
     backend.push(form, choice_tasks(10))
     _, since = pulled(backend, form)
     dataset = next(d for d in argilla_server.get("me/datasets")["items"] if d["name"] == name)
-    pushed = max(record["updated_at"] for record in argilla_server.records(name))
+    pushed = max(datetime.fromisoformat(record["updated_at"]) for record in argilla_server.records(name))
     answer(form, who, *((n, {"choice": "1"}, "submitted") for n in range(10)))
     scope = {"entity": "record", "property": "updated_at"}
-    later = {"filters": {"and": [{"type": "range", "scope": scope, "ge": f"{pushed[:-1]}9"}]}}
+    later = {"filters": {"and": [{"type": "range", "scope": scope, "ge": (pushed + timedelta(microseconds=1)).isoformat()}]}}
     assert argilla_server.post(f"datasets/{dataset['id']}/records/search", later)["total"] == 0, "Argilla has mended this: use the filter"
     assert len(pulled(backend, form, since)[0]) == 10
 
