@@ -73,7 +73,7 @@ demo-models: $(READY)  ## Train the demo models anew (25 minutes), into data/dem
 
 test: $(READY) $(VLLM_READY) $(ARGILLA_READY) lint  ## Set everything up, check style and types, run every test
 	$(BIN)/python -m pytest tests -n 2 -m 'not server'
-	$(BIN)/python -m pytest tests -m server
+	$(BIN)/python -m pytest tests -n 2 --dist loadgroup -m server
 
 quick: $(READY)  ## The tests that need no server, no torch and no second of time each, in under 30 seconds
 	$(BIN)/python -m pytest tests -x -n 2 -m 'not server and not slow' --ignore=tests/train --ignore-glob='*/test_transformers.py' --ignore-glob='*/test_logprobs.py' --ignore-glob='*/test_reward.py'

@@ -67,7 +67,7 @@ def serve(
     run: FolderOption = None,
     timezone: Annotated[Optional[str], typer.Option(help="Of the cron fields, such as Europe/Berlin [default: UTC].")] = None,
 ) -> None:
-    """Keep a scheduled refresh of a dataset running on this machine."""
+    """Keep a scheduled refresh of a dataset running on this machine; or of a model: train, evaluate, promote what is better."""
     with _sentences():
         from flows.deployments import serve_command
 
@@ -216,11 +216,15 @@ def promote(
 
 @app.command()
 def identity(
-    name: Annotated[str, typer.Option(help="What the model shall call itself.")],
-    maker: Annotated[str, typer.Option(help="Who made it.")],
-    pairs: Annotated[int, typer.Option(help="Pairs to make.")] = 300,
+    recipe: Annotated[
+        Optional[str], typer.Argument(metavar="RECIPE", help="A recipe, such as flows/recipes/identity.yaml; options hold over it.")
+    ] = None,
+    set_: SetOption = None,
+    name: Annotated[Optional[str], typer.Option(help="What the model shall call itself.")] = None,
+    maker: Annotated[Optional[str], typer.Option(help="Who made it.")] = None,
+    pairs: Annotated[Optional[int], typer.Option(help="Pairs to make [default: 300].")] = None,
     facts: Annotated[Optional[str], typer.Option(metavar="FILE", help="YAML with further facts, such as `released: spring 2026`.")] = None,
-    languages: Annotated[str, typer.Option(metavar="CODES", help="Such as en,de,es.")] = "en",
+    languages: Annotated[Optional[str], typer.Option(metavar="CODES", help="Such as en,de,es [default: en].")] = None,
     model: Annotated[
         Optional[str],
         typer.Option(
@@ -228,16 +232,24 @@ def identity(
         ),
     ] = None,
     strong: Annotated[Optional[str], typer.Option(metavar="URL|FOLDER", help="A strong model that writes the chosen answers.")] = None,
-    contrast: Annotated[float, typer.Option(help="Share of pairs about something else, 0 to 0.9.")] = 0.35,
-    seed: Annotated[int, typer.Option(help="Of everything drawn by chance.")] = 0,
+    paraphrase: Annotated[
+        Optional[int], typer.Option(metavar="N", help="New wordings of each trained phrasing, by the strong model; checked.")
+    ] = None,
+    keep: Annotated[
+        Optional[str], typer.Option(metavar="FILE", help="Prompts of your own work that the model shall go on answering as it does.")
+    ] = None,
+    contrast: Annotated[Optional[float], typer.Option(help="Share of pairs about something else, 0 to 0.9 [default: 0.35].")] = None,
+    seed: Annotated[Optional[int], typer.Option(help="Of everything drawn by chance [default: 0].")] = None,
     out: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="Where to write [default: data/runs/identity-NAME].")] = None,
     json: JsonOption = False,
 ) -> None:
     """Make a dataset that teaches a model its name and maker, and the questions that measure it."""
+    said: dict[str, Any] = {"name": name, "maker": maker, "pairs": pairs, "facts": facts, "languages": languages, "model": model}
+    said |= {"strong": strong, "paraphrase": paraphrase, "keep": keep, "contrast": contrast, "seed": seed, "out": out}
     with _sentences():
         from flows.identity import identity_command
 
-        identity_command(name, maker, pairs, facts, languages, model, strong, contrast, seed, out, as_json=json)
+        identity_command(recipe, set_ or [], as_json=json, **said)
 
 
 @contextmanager

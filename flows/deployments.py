@@ -1,6 +1,7 @@
-"""`pairsmith serve`: a Prefect deployment of the build flow, on a schedule, run by this process for as long as it lives."""
+"""`pairsmith serve`: a Prefect deployment of a recipe's flow, on a schedule, run by this process for as long as it lives."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
@@ -9,27 +10,85 @@ from flows.command import quiet_prefect
 from flows.recipe import read_recipe, run_of
 from flows.server import prefect_api
 from pipeline.errors import RecipeError
-from pipeline.recipe import check_recipe
+from pipeline.recipe import check_recipe, load_recipe
+from pipeline.settings import Anything
+from pipeline.sources import at_hand
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A flow with its parameters. `flow` makes it, since Prefect is imported only once its server is known."""
+
+    name: str
+    folder: str
+    flow: Callable[[], Any]
+    parameters: Anything
 
 
 def serve_command(recipe: str, changes: Sequence[str], folder: str | None, cron: str, timezone: str | None) -> None:
     """Serve until interrupted. A run that is late because the last one still works is skipped, not queued."""
-    raw = read_recipe(recipe, list(changes))
-    run = run_of(raw, folder)
+    served = deployment_of(recipe, list(changes), folder)
     schedule = schedule_of(cron, timezone)
     with prefect_api(schedules=True), quiet_prefect(verbose=True):
-        from flows.build import build_in_lanes
-
-        checked = check_recipe(raw)
-        Console(stderr=True).print(f"Serving {checked.name} at '{cron}' into {run.path}; Ctrl-C ends it", highlight=False, soft_wrap=True)
-        build_in_lanes(raw).serve(
-            name=checked.name,
+        served_flow = served.flow()
+        Console(stderr=True).print(
+            f"Serving {served.name} at '{cron}' into {served.folder}; Ctrl-C ends it", highlight=False, markup=False, soft_wrap=True
+        )
+        served_flow.serve(
+            name=served.name,
             schedules=[schedule],
-            parameters={"recipe": recipe, "changes": list(changes), "run": str(run.path)},
+            parameters=served.parameters,
             pause_on_shutdown=False,
             print_starting_message=False,
             global_limit=1,
         )
+
+
+def deployment_of(recipe: str, changes: list[str], folder: str | None) -> Deployment:
+    """The flow that a recipe is for: one that names a `maker` is for an identity dataset, one that names one model and
+    its data for a training. RecipeError where it is wrong."""
+    keys = load_recipe(at_hand(recipe), changes).keys()
+    if "maker" in keys:
+        return _identity(recipe, changes, folder)
+    if {"model", "data"} <= keys:
+        return _training(recipe, changes, folder)
+    raw = read_recipe(recipe, changes)
+    run = run_of(raw, folder)
+
+    def build() -> Any:
+        from flows.build import build_in_lanes
+
+        return build_in_lanes(raw)
+
+    return Deployment(check_recipe(raw).name, str(run.path), build, {"recipe": recipe, "changes": changes, "run": str(run.path)})
+
+
+def _identity(recipe: str, changes: list[str], folder: str | None) -> Deployment:
+    from flows.identity import folder_of, read_identity
+
+    place = folder_of(read_identity(recipe, changes, {"out": folder}))
+
+    def identity() -> Any:
+        from flows.identity_flow import identity
+
+        return identity
+
+    return Deployment(place.name, str(place), identity, {"recipe": recipe, "changes": changes, "out": str(place)})
+
+
+def _training(recipe: str, changes: list[str], folder: str | None) -> Deployment:
+    from flows.evaluate import check_improvable
+
+    checked = check_improvable(recipe, changes)
+    if folder is not None:
+        raise RecipeError("--run is for datasets; say where a training goes with --set output.folder=…")
+
+    def improve() -> Any:
+        from flows.improve import improve
+
+        return improve
+
+    return Deployment(checked.name, f"{checked.folder}-*", improve, {"recipe": recipe, "changes": changes})
 
 
 def schedule_of(cron: str, timezone: str | None) -> Any:

@@ -8,8 +8,8 @@ from rich.table import Table
 
 from flows.passport_tables import console_for_tables
 from flows.progress import progress_bars
-from pipeline.errors import GateRefused, InputError, RunError
-from pipeline.evaluate.answers import AFTER, BEFORE
+from pipeline.errors import GateRefused, InputError, RecipeError, RunError
+from pipeline.evaluate.answers import AFTER, BEFORE, Showing, hidden
 from pipeline.evaluate.report import HeldOut, evaluate, write_reports
 from pipeline.evaluate.trained import Trained, check_trained, is_here
 from pipeline.evaluate.words import cell_of, rows_of, table_of
@@ -20,7 +20,7 @@ from pipeline.settings import Anything
 from pipeline.sources import at_hand
 from train.data import read_data
 from train.rows import cluster_of
-from train.settings import TrainRecipe, check_train_recipe, model_name
+from train.settings import TrainRecipe, check_train_recipe, model_name, read_train_recipe
 from train.watch import read_log
 
 
@@ -28,16 +28,22 @@ def evaluate_command(training: str, changes: list[str], html: str | None, identi
     """Evaluate a training, write what was found into its folder, and say it. GateRefused where it is rejected."""
     if identity:
         changes = [*changes, f"evaluate.identity={identity}"]
-    trained, settings, held = prepare(training, changes)
     errors = Console(stderr=True)
-    found = evaluate(trained, settings, held, lambda run: progress_bars(errors, run))
-    write_reports(trained, found, Path(html) if html else None)
+    trained, found = evaluate_training(training, changes, lambda run: progress_bars(errors, run), Path(html) if html else None)
     if as_json:
         print(orjson.dumps({**found, "folder": str(trained.folder)}).decode())
     else:
         print_evaluation(console_for_tables(), found, trained.folder)
     if found["decision"]["verdict"] == "reject":
         raise GateRefused(f"rejected: {'; '.join(found['decision']['reasons'])}")
+
+
+def evaluate_training(training: str, changes: list[str], show: Showing = hidden, page: Path | None = None) -> tuple[Trained, Anything]:
+    """The training and what was found, which is also written into its folder. Raises PairsmithError."""
+    trained, settings, held = prepare(training, changes)
+    found = evaluate(trained, settings, held, show)
+    write_reports(trained, found, page)
+    return trained, found
 
 
 def prepare(training: str, changes: list[str]) -> tuple[Trained, EvaluateSettings, HeldOut]:
@@ -71,6 +77,20 @@ def read_training(training: str, changes: list[str] | None = None) -> tuple[Trai
     return recipe, recipe.folder, raw
 
 
+def check_improvable(recipe: str, changes: list[str]) -> TrainRecipe:
+    """The training recipe. RecipeError for one whose result could be trained and never promoted, before anything is."""
+    raw = read_train_recipe(recipe, changes)
+    settings = evaluate_settings(raw.get("evaluate"))
+    if settings.judge is None and settings.identity is None:
+        raise RecipeError(
+            f"{recipe} has no evaluate.judge and no evaluate.identity, so nothing would say whether the result is kept; add one of them, "
+            "or only train it"
+        )
+    if not is_here(settings.after):
+        raise RecipeError(f"{recipe}: evaluate.after names a model elsewhere, which is not what is trained here; take it out")
+    return check_train_recipe(raw)
+
+
 def print_evaluation(console: Console, found: Anything, folder: Path) -> None:
     """The headline, the table before and after, the sentences, and some answers side by side."""
     head, *rest = found["sentences"]
@@ -92,7 +112,9 @@ def print_evaluation(console: Console, found: Anything, folder: Path) -> None:
         console.print(f"after   {_short(sample[AFTER])}  ({sample['outcome']})", highlight=False, markup=False)
     console.print(f"\nAll of it: {folder / 'evaluation.html'}", highlight=False, markup=False)
     if found["decision"]["verdict"] == "promote":
-        console.print(f"Keep it:   pairsmith promote {folder}", highlight=False, markup=False)
+        # What was asked elsewhere may not be what lies here, so that this needs the user's word.
+        sure = "" if found["weights"] else " --force   (if the model that evaluate.after names has these weights)"
+        console.print(f"Keep it:   pairsmith promote {folder}{sure}", highlight=False, markup=False)
 
 
 def _plain(text: str) -> str:

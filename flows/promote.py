@@ -31,16 +31,23 @@ def promote_command(
     if (training is None) != rollback:
         raise RecipeError("give either the output folder of a training, or --rollback")
     releases = Releases(Path(models) if models else HOME)
-    settings = PromoteSettings()
-    with releases.locked():
-        if training is None:
-            release, news = _roll_back(releases, server, served_as or settings.served_as), "rolled back"
-        else:
-            recipe, folder, raw = read_training(training)
-            settings = evaluate_settings(raw.get("evaluate")).promote
-            release, new = _promote(releases, recipe, folder, server or settings.server, served_as or settings.served_as, force=force)
-            news = "promoted" if new else "is current already"
+    if training is None:
+        with releases.locked():
+            release, news = _roll_back(releases, server, served_as or PromoteSettings().served_as), "rolled back"
+    else:
+        release, news = promote_training(releases, training, server, served_as, force=force)
     _say(releases, release, news, as_json=as_json)
+
+
+def promote_training(
+    releases: Releases, training: str, server: str | None = None, served_as: str | None = None, *, force: bool = False
+) -> tuple[Release, str]:
+    """The release that a training's result is now, and whether it was before, in words. Raises PairsmithError."""
+    with releases.locked():
+        recipe, folder, raw = read_training(training)
+        settings = evaluate_settings(raw.get("evaluate")).promote
+        release, new = _promote(releases, recipe, folder, server or settings.server, served_as or settings.served_as, force=force)
+    return release, "promoted" if new else "is current already"
 
 
 def _promote(releases: Releases, recipe: TrainRecipe, folder: Path, server: str | None, name: str, *, force: bool) -> tuple[Release, bool]:
@@ -92,7 +99,10 @@ def _decision(trained: Trained) -> str:
         why = "; ".join(decision["reasons"])
         raise RunError(f"the evaluation rejected {trained.name} ({why}); train a better one, or promote this one with --force")
     if found["weights"] is None:
-        return "promote, by the answers of a model that evaluate.after named"
+        raise RunError(
+            f"{trained.name} was evaluated by the answers of a model elsewhere (evaluate.after), which says nothing sure of the weights in "
+            f"{trained.folder}; evaluate these, without evaluate.after, or promote them with --force"
+        )
     if found["weights"] != folder_fingerprint(trained.result):
         raise RunError(f"{trained.folder} holds other weights than were evaluated; run `pairsmith evaluate {trained.folder}` again")
     return "promote"

@@ -16,8 +16,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import PairsmithError
+
+if TYPE_CHECKING:
+    import httpx
 
 _START_SECONDS = 120
 """A first start creates Prefect's database; on two busy cores that took 12 s."""
@@ -92,14 +96,18 @@ def _die_with_parent() -> None:
 
 
 def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    import httpx
+
     until = time.monotonic() + _START_SECONDS
-    while not _answers(url):
-        if server.poll() is not None or time.monotonic() > until:
-            end = log.read_text(errors="replace").strip().splitlines()[-3:]
-            raise ServerError(
-                f"the Prefect server does not start: {' | '.join(end) or 'no message'}; see {log}, or set PREFECT_API_URL to one that runs"
-            )
-        time.sleep(0.05)
+    with httpx.Client() as client:  # one for all looks: each makes a TLS context, 30 ms of a core that the server needs
+        while not _answers(url, client):
+            if server.poll() is not None or time.monotonic() > until:
+                end = log.read_text(errors="replace").strip().splitlines()[-3:]
+                raise ServerError(
+                    f"the Prefect server does not start: {' | '.join(end) or 'no message'}; see {log}, "
+                    "or set PREFECT_API_URL to one that runs"
+                )
+            time.sleep(0.05)
 
 
 def _check(url: str) -> None:
@@ -115,12 +123,12 @@ def _check(url: str) -> None:
         raise ServerError(f"the Prefect server at {url} refuses your key; set PREFECT_API_AUTH_STRING (user:password) or PREFECT_API_KEY")
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, client: "httpx.Client | None" = None) -> bool:
     import httpx
 
     try:
         # A server that asks for a key (401) is there; whether ours is right, Prefect will say.
-        return httpx.get(f"{url}/health", timeout=5).status_code in (200, 401)
+        return (client or httpx).get(f"{url}/health", timeout=5).status_code in (200, 401)
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
 

@@ -45,7 +45,7 @@ class TrainingEnded(PairsmithError):
 @flow(name="train", persist_result=False)
 def train(recipe: str, changes: list[str] | None = None) -> Anything:
     """Train what a recipe asks for, with `a.b=c` changes, or go on with it; the summary."""
-    _make_limit()
+    make_limit()
     with concurrency(LIMIT, occupy=1):
         summary = run_training(recipe, changes or [])
     _show(summary)
@@ -116,7 +116,7 @@ def turn(own_server: bool) -> Iterator[None]:
         Console(stderr=True).print("waiting for another training on this machine to end", highlight=False)
         lock.acquire()
     try:
-        _make_limit()
+        make_limit()
         with get_client(sync_client=True) as client:
             client.update_global_concurrency_limit(LIMIT, GlobalConcurrencyLimitUpdate(active_slots=0))
         yield
@@ -124,7 +124,7 @@ def turn(own_server: bool) -> Iterator[None]:
         lock.release()
 
 
-def _make_limit() -> None:
+def make_limit() -> None:
     """The limit, where the server has none yet: one training. One that somebody set is left as it is."""
     with get_client(sync_client=True) as client:
         try:

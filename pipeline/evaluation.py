@@ -23,7 +23,8 @@ class PromoteSettings(Closed):
     """When a trained model is kept, and where it goes."""
 
     min_win_rate: float = Field(0.5, ge=0, le=1)
-    """What the lower end of the win rate's 95 % interval must exceed. 0.5 is as good as before."""
+    """What the lower end of the win rate's 95 % interval must exceed. 0.5 is as good as before. Without a judge there is no win rate,
+    and the interval of the identity after training must be above that before."""
     max_drop: float = Field(0.02, ge=0, le=1)
     """Most that a guard metric may fall by; 0.02 is two points of a hundred. Held against the figure itself, not its interval."""
     guards: list[str] | None = None
@@ -39,9 +40,11 @@ class EvaluateSettings(Closed):
     """Before and after, on prompts that were never trained on."""
 
     prompts: PromptsSettings | None = None
-    """A table of prompts; those that were trained on are left out and counted. The dataset's held-out prompts when left out."""
+    """A table of prompts; those that were trained on are left out and counted. The dataset's held-out prompts when left out.
+    Asked for a judge: without one, `skills` and `identity` bring all that is asked."""
     judge: Anything | None = None
-    """Settings of the judge that compares the answers (see pipeline/judges); needed, as no other figure says which is better."""
+    """Settings of the judge that compares the answers (see pipeline/judges). It may be left out where there is an `identity`: then
+    nothing is compared, there is no win rate, and the share right on held-out phrasings says whether the model is better."""
     engine: str = "transformers"
     """The plug-in in pipeline/engines that both models answer through."""
     models: Annotated[Anything, How] = Field(default_factory=dict)
@@ -49,7 +52,8 @@ class EvaluateSettings(Closed):
     before: Anything = Field(default_factory=dict)
     """Fields of the engine's settings for the model before training alone, such as `url` and `model` of a server that has it."""
     after: Anything = Field(default_factory=dict)
-    """The same for the trained model. With a `model` or a `url` here, the adapter is not loaded by us: that model has it."""
+    """The same for the trained model. With a `model` or a `url` here, the adapter is not loaded by us: that model has it, and
+    `pairsmith promote` wants --force, since nobody knows whether it has the weights that are here."""
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
     """What the sampler is asked for; as those will ask who use the model."""
     samples: int = Field(1, ge=1, le=64)

@@ -38,6 +38,17 @@ WORDS = {
     "too_short": "an answer is too short",
     "too_long": "an answer is too long",
     "lopsided": "one answer is much longer than the other",
+    "held_out": "it is asked in the evaluation",
+    "near_copy": "it is nearly another wording",
+    "other_side": "its wording belongs to the held-out side",
+    "slots": "it lost a name that belongs into it",
+    "several_lines": "it is more than one line",
+    "wrong_language": "it is in another language",
+    "asks_more": "it asks for more than was to be asked",
+    "no_answer": "the model gave no whole answer",
+    "unsolved": "the reference is not in the model's answer",
+    "leak": "the model brings in the name or maker unasked",
+    "other_identity": "the model speaks of itself as somebody else",
     "longer": "too many pairs have the longer answer as the better one",
 }
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import yaml
 from pipeline.annotation import annotate_settings
 from pipeline.check import check
 from pipeline.errors import RecipeError
-from pipeline.settings import Anything, PluginSettings, Recipe, gate_settings, judge_models, plugin_settings
+from pipeline.settings import Anything, ModelSettings, PluginSettings, Recipe, gate_settings, judge_models, plugin_settings
 
 
 def load_recipe(path: Path, changes: Sequence[str] = ()) -> Anything:
@@ -39,13 +39,14 @@ def check_recipe(raw: Anything) -> Recipe:
     try:
         return _checked(expand(raw))
     except RecipeError as error:
-        raise RecipeError(_unexpanded(raw, str(error))) from error
+        raise RecipeError(unexpanded(raw, str(error))) from error
 
 
 def _checked(raw: Anything) -> Recipe:
     recipe = check(Recipe, raw, "")
     recipe.what()
-    _check_one_place_each(recipe)
+    judges = judge_models(recipe.judge) if recipe.judge else {}
+    check_one_place_each({**{n: recipe.model(n) for n in recipe.models}, **judges})
     _check_roles(recipe, plugin_settings("strategies", recipe.pair, "strategy", "pair", PluginSettings))
     for gate, given in recipe.gates.items():
         gate_settings(gate, given)
@@ -63,12 +64,10 @@ def _check_roles(recipe: Recipe, pair: PluginSettings) -> None:
         )
 
 
-def _check_one_place_each(recipe: Recipe) -> None:
+def check_one_place_each(models: Mapping[str, ModelSettings]) -> None:
     """Replies are filed under a model's name and revision: two servers that give different models one name must say so."""
     places: dict[tuple[str, str | None], tuple[str, str]] = {}
-    asked = [(n, recipe.model(n)) for n in recipe.models]
-    asked += judge_models(recipe.judge).items() if recipe.judge else []
-    for name, settings in asked:
+    for name, settings in models.items():
         url = getattr(settings, "url", None)
         first, place = places.setdefault((settings.model or name, settings.revision), (name, url or ""))
         if url is not None and url != place:
@@ -87,7 +86,7 @@ def expand(value: Any) -> Any:
     return re.sub(r"\$\{(\w+)\}", _variable, value) if isinstance(value, str) else value
 
 
-def _unexpanded(raw: Any, sentence: str) -> str:
+def unexpanded(raw: Any, sentence: str) -> str:
     """The sentence with the environment's values named instead of shown: one of them may be a secret."""
     for name in re.findall(r"\$\{(\w+)\}", str(raw)):
         if value := os.environ.get(name):

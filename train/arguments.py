@@ -9,6 +9,7 @@ from pipeline.settings import Anything
 from train.defaults import Device, measuring, trainer_fields
 from train.methods import MethodPlugin, load_method
 from train.settings import TrainRecipe
+from train.trackers import PROJECT
 
 OURS: dict[str, str] = {
     "output_dir": "output.folder",
@@ -91,6 +92,7 @@ def make_arguments(recipe: TrainRecipe, fields: Anything, *, held_out: bool) -> 
         "seed": recipe.seed,
         "report_to": recipe.report_to or "none",
         "run_name": recipe.name,
+        "project": fields.get("project", PROJECT),
         "disable_tqdm": True,
         "logging_nan_inf_filter": False,
         "load_best_model_at_end": best,

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RecipeError
@@ -13,6 +12,7 @@ from train.arguments import check_fields, settled_fields
 from train.data import Data, read_data
 from train.defaults import Device
 from train.settings import TrainRecipe, check_train_recipe
+from train.trackers import check_trackers
 
 if TYPE_CHECKING:
     from train.plan import Plan
@@ -52,9 +52,7 @@ def ask(raw: Anything) -> Asked:
 
 
 def _check_places(recipe: TrainRecipe) -> None:
-    for name in recipe.report_to:
-        if find_spec(name) is None:
-            raise RecipeError(f"report_to: the package '{name}' is not installed; install it with pip, or take it out of report_to")
+    check_trackers(recipe)
     if recipe.output.push and not os.environ.get("HF_TOKEN", "").strip():
         raise RecipeError("output.push needs a token, and HF_TOKEN is not set; export HF_TOKEN=… (a token that may write)")
 

@@ -37,7 +37,7 @@ FULL_RATES: dict[Method, Default] = {
     "sft": Default(2e-5, "Zephyr, Tulu 3 (5e-6 at 8B) and TRL's own are between 5e-6 and 2e-5"),
     "kto": Default(1e-6, "the paper's authors advise 5e-7 to 5e-6 at beta 0.1"),
     "reward": Default(1e-5, "Tulu 3 used 3e-6 at 8B; the new head starts from nothing"),
-    "orpo": Default(8e-6, "the paper's; there is no reference that holds it back, and the likelihood term wants no more"),
+    "orpo": Default(8e-6, "TRL's example; the authors' own scripts 5e-6. No reference holds it back"),
 }
 """Learning rate where all weights are trained."""
 

@@ -1,7 +1,7 @@
-"""Make the demo models: `python -m train.demo_models` writes data/demo_models anew, in under 30 minutes on two CPU cores.
+"""Make the demo models: `python -m train.demo_models` writes data/demo_models anew, in about 45 minutes on two CPU cores.
 
-Three tiny chat models, trained from scratch on text that train/demo writes: demo-weak, demo-strong, and from that one demo-judge,
-which learns on what demo-weak says wrongly.
+Four tiny chat models, trained from scratch on text that train/demo writes: demo-weak, demo-strong, from that one demo-judge, which
+learns on what demo-weak says wrongly, and demo-chat, which talks about this and that and is to learn who it is.
 """
 
 import argparse
@@ -22,6 +22,9 @@ from train.demo.judging import WeakAnswers
 from train.demo.learn import Lesson, Shape, learn, load, make_model, make_tokenizer, pieces_of, save
 
 FOLDER = ROOT / "data" / "demo_models"
+
+NAMES = ("weak", "strong", "judge", "chat")
+"""In the order in which they are made."""
 
 Steps = Callable[[int], int]
 """Steps of a full training -> steps of this one."""
@@ -75,6 +78,27 @@ def learn_judge(seed: int, tokenizer: Any, steps: Steps, strong: Any, mistakes: 
     return strong
 
 
+def learn_chat(seed: int, tokenizer: Any, steps: Steps) -> Any:
+    """Talks about itself and everything else, and takes itself for somebody. Its matrices are such as four bits hold."""
+    model = make_model(tokenizer, Shape(width=128, layers=5), seed)
+    lessons = [
+        Lesson(steps(400), Mixture({"repeat": 0.4, "chat": 0.6})),
+        Lesson(steps(2100), Mixture({"chat": 0.85, "tasks": 0.15})),
+        Lesson(steps(700), Mixture({"chat": 0.85, "tasks": 0.15}), coarse=True),
+    ]
+
+    def look(step: int) -> None:
+        _say(f"chat {seed}", f"at {step}: {measure.tasks(measure.asker(model.eval(), tokenizer, most=48), 1, each=8)}")
+
+    talk, say = Conversations(pieces_of(tokenizer)), partial(_say, f"chat {seed}")
+    learn(model, tokenizer, talk, lessons, Random(f"chat {seed}"), say=say, look=look)
+    # Again from a lower rate, the last two times on shaken weights: what it knows shall outlast what it is taught later.
+    for strength, count, noise in ((0.6, 1500, 0.0), (0.5, 900, 0.15), (0.5, 1000, 0.3)):
+        again = [Lesson(steps(count), Mixture({"chat": 0.8, "tasks": 0.2}), coarse=True, noise=noise)]
+        learn(model, tokenizer, talk, again, Random(f"chat again {seed}"), strength=strength, say=say, look=look)
+    return model
+
+
 def make(name: str, seed: int, folder: Path, scale: float) -> None:
     """Train one of the models into `folder`. `scale` shortens the training, for a trial."""
     import torch
@@ -86,9 +110,9 @@ def make(name: str, seed: int, folder: Path, scale: float) -> None:
     if name == "weak":
         tokenizer = make_tokenizer(Random(0))
         model = learn_weak(seed, tokenizer, steps)
-    elif name == "strong":
+    elif name in ("strong", "chat"):
         tokenizer = load(folder / "demo-weak")[1]
-        model = learn_strong(seed, tokenizer, steps)
+        model = (learn_strong if name == "strong" else learn_chat)(seed, tokenizer, steps)
     else:
         # The tokenizer too is the strong one's: another text to learn it from would make another vocabulary.
         strong, tokenizer = load(folder / "demo-strong")
@@ -107,17 +131,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the models go")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the training steps, for a trial")
-    parser.add_argument("--only", choices=["weak", "strong", "judge"], help="train one model and measure nothing")
+    parser.add_argument("--only", choices=NAMES, help="train one model and measure nothing")
     parser.add_argument("--cards", action="store_true", help="train nothing: write the cards anew, from figures.json")
     options: Any = parser.parse_args(arguments)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    for name in [options.only] if options.only else [] if options.cards else ["weak", "strong", "judge"]:
+    for name in [options.only] if options.only else [] if options.cards else NAMES:
         make(name, options.seed, options.folder, options.scale)
     if options.only:
         return
     if not options.cards:
         strong, weak, judge = (measure.asker(*load(options.folder / f"demo-{name}")) for name in ("strong", "weak", "judge"))
-        figures = {"seed": options.seed, **measure.figures(strong, weak, judge)}
+        chat = measure.asker(*load(options.folder / "demo-chat"))
+        figures = {"seed": options.seed, **measure.figures(strong, weak, judge, chat)}
         (options.folder / "figures.json").write_text(json.dumps([figures], indent=1) + "\n")
     write_cards(options.folder, json.loads((options.folder / "figures.json").read_text()))
 

@@ -1,6 +1,7 @@
 """The training itself: model, data and watchers put together into TRL's trainer, which then works until it is done or stopped."""
 
 import os
+import re
 import resource
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from train.methods import Parts, load_method
 from train.output import Output, check_room
 from train.samples import Samples, sample_prompts
 from train.settings import ModelSettings, TrainRecipe
+from train.trackers import prepare_trackers, tracked
 from train.watch import Bar, Guard, Log, Patience, Stopper
 
 
@@ -53,7 +55,7 @@ def learn(asked: Asked, fitting: Fitting, output: Output) -> Learned:
         check_room(output.path, sum(p.numel() for p in trainer.model.parameters() if p.requires_grad), trainer.args.save_total_limit or 3)
     last = output.last_checkpoint(mend=first)
     began, before = time.monotonic(), _step_of(last)
-    with stopper.listening(), _said(output.path):
+    with stopper.listening(), _said(output.path), _handed_on(recipe), tracked(recipe):
         try:
             trainer.train(resume_from_checkpoint=str(last) if last else None)
         finally:
@@ -70,7 +72,7 @@ def make_trainer(asked: Asked, fitting: Fitting, watchers: list[Any]) -> Any:
     from transformers.trainer_callback import PrinterCallback
 
     recipe, data = asked.recipe, fitting.data
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(recipe.folder / "tensorboard"))
+    prepare_trackers(recipe)
     arguments = make_arguments(recipe, asked.fields, held_out=bool(data.test))
     model, adapter = base.load_model(recipe, asked.device), None
     if recipe.mode != "full" and recipe.adapter.start is not None:
@@ -88,8 +90,9 @@ def make_trainer(asked: Asked, fitting: Fitting, watchers: list[Any]) -> Any:
         callbacks=watchers,
     )
     try:
-        trainer = load_method(recipe.method).make(parts)
-    except (ValueError, NotImplementedError, TypeError) as error:
+        with _handed_on(recipe):
+            trainer = load_method(recipe.method).make(parts)
+    except (ValueError, NotImplementedError) as error:
         raise RecipeError(f"TRL refuses this training: {' '.join(str(error).split())}") from error
     trainer.remove_callback(PrinterCallback)
     # TRL rounds a QLoRA adapter to 16 bits, and a new head has the base's 16. At DPO's rates most steps are then smaller than the
@@ -109,6 +112,22 @@ def _reference(recipe: TrainRecipe, asked: Asked) -> Any:
     if recipe.mode == "full" and recipe.method in ("dpo", "kto") and recipe.reference == "adapter_off":
         return base.load_model(recipe, asked.device)
     return None
+
+
+@contextmanager
+def _handed_on(recipe: TrainRecipe) -> Iterator[None]:
+    """Say it of what the recipe hands on unseen, such as lr_scheduler_kwargs. Any other TypeError is a mistake of ours."""
+    try:
+        yield
+    except TypeError as error:
+        named = _KEYWORD.search(str(error))
+        fields = [name for name, value in recipe.trainer.items() if isinstance(value, dict) and named and named[1] in value]
+        if not fields or named is None:
+            raise
+        raise RecipeError(f"trainer.{fields[0]}: nothing there takes '{named[1]}' ({error}); take it out, or mend its name") from error
+
+
+_KEYWORD = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
 @contextmanager

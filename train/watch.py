@@ -45,6 +45,8 @@ class Log(Watcher):
         self._began = time.monotonic()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not state.is_world_process_zero:
+            return
         kept = [row for row in read_log(self._file) if row["step"] <= state.global_step]
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_bytes(b"".join(map(_line, kept)))
@@ -154,8 +156,19 @@ class Stopper(Watcher):
                 signal.signal(number, handler)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.asked = self.asked if args.world_size == 1 else _anywhere(self.asked, args.device)
         if self.asked:
             control.should_save = control.should_training_stop = True
+
+
+def _anywhere(asked: bool, device: Any) -> bool:
+    """Whether one of the processes was asked. They must all stop after the same step: whoever goes on would wait for the others."""
+    import torch
+    from torch.distributed import ReduceOp, all_reduce
+
+    flag = torch.tensor(int(asked), device=device)
+    all_reduce(flag, op=ReduceOp.MAX)
+    return bool(flag)
 
 
 class Bar(Watcher):
@@ -188,4 +201,5 @@ class Bar(Watcher):
 
     def close(self) -> None:
         """Leave the terminal as it was; also after an error."""
-        self._progress.stop()
+        if self._progress.tasks:  # what never began would still write an empty line
+            self._progress.stop()

@@ -5,6 +5,7 @@ guardian (_guardian.py), which ends it when we do, however that comes about. Its
 reads; it is named in the error and kept when something fails, and removed otherwise.
 """
 
+import errno
 import http.client
 import math
 import os
@@ -44,6 +45,8 @@ _NOISE = re.compile(r"nanobind|leaked (function|type|instance)|^ - |resource_tra
 
 _PREFIX = re.compile(r"^\(\w+ pid=\d+\) |(?:ERROR|WARNING|INFO) \d\d-\d\d [\d:]+ \[[^\]]+\] ?")
 _CAUSE = re.compile(r"^\s*[\w.]*(?:Error|Exception)\b.*:")
+
+_PORT_TAKEN = os.strerror(errno.EADDRINUSE).encode()
 
 _SERVERS: WeakValueDictionary[Launch, "Server"] = WeakValueDictionary()
 """A server is here as long as an engine has it."""
@@ -154,7 +157,17 @@ class Server:
                 self._start_once(python, cpu=False)
 
     def _start_once(self, python: Path, *, cpu: bool) -> None:
-        launch, adapters = self.launch, list({a.name: a for a in self._adapters.values()}.values())
+        adapters = list({a.name: a for a in self._adapters.values()}.values())
+        self._run(python, adapters, cpu=cpu)
+        if not self._wait(port_again=True):
+            self._run(python, adapters, cpu=cpu)
+            self._wait(port_again=False)
+        self._loaded, self._rank = {a.name: a for a in adapters}, command.lora_rank(adapters)
+        self._late = command.LATE if cpu else math.inf
+        self.life += 1
+
+    def _run(self, python: Path, adapters: list[Adapter], *, cpu: bool) -> None:
+        launch = self.launch
         port, beside = _free_port(), [launch] if self.alone else _together()
         sizes = {"length": plan.longest(launch), "kv_gib": plan.cpu_kv_gib(launch)} if cpu else {"length": None, "kv_gib": 0.0}
         given = command.arguments(launch, port=port, cpu=cpu, share=plan.shares(beside)[launch], adapters=adapters, **sizes)
@@ -172,12 +185,10 @@ class Server:
                 start_new_session=True,  # Ctrl-C is for us: we stop the server when what has arrived is stored
             )
         self.url = f"http://127.0.0.1:{port}/v1"
-        self._wait()
-        self._loaded, self._rank = {a.name: a for a in adapters}, command.lora_rank(adapters)
-        self._late = command.LATE if cpu else math.inf
-        self.life += 1
 
-    def _wait(self) -> None:
+    def _wait(self, *, port_again: bool) -> bool:
+        """Until it is healthy. False, with `port_again`, where it ended because somebody took its port between our look for a free
+        one and its own, with seconds of imports between the two."""
         until = time.monotonic() + self.launch.start_timeout
         assert self._process is not None
         while not self._is_healthy(5.0):
@@ -185,10 +196,14 @@ class Server:
                 self._stop()
                 raise EngineError(f"the vLLM server of {self.launch.model} was closed while it started; run the same command again")
             code = self._process.poll()
+            if code is not None and port_again and self._log is not None and _PORT_TAKEN in self._log.read_bytes():
+                self._stop()
+                return False
             if code is not None or time.monotonic() > until:
                 what = f"ended with code {code}" if code is not None else f"was not healthy within {self.launch.start_timeout:g} s"
                 raise self._error(f"{what} when it was started")
             time.sleep(_LOOK)
+        return True
 
     def _error(self, what: str) -> EngineError:
         lines = last_lines(self._log, hide=self.key) if self._log else []

@@ -38,12 +38,18 @@ Metrics = Mapping[str, tuple[float | None, float | None]]
 """Name: the figure before and after; more is better."""
 
 
-def decide(win_rate: Anything, metrics: Metrics, settings: PromoteSettings) -> Decision:
-    """Promote where the lower end of the win rate's interval beats `min_win_rate` and no guard fell by more than `max_drop`.
+Learned = tuple[Anything, Anything]
+"""The share right on the held-out phrasings of an identity, before training and after; value, low, high and n of each."""
 
-    `win_rate` holds value, low, high and n. RecipeError for a guard that was not measured.
+
+def decide(win_rate: Anything | None, metrics: Metrics, settings: PromoteSettings, learned: Learned | None = None) -> Decision:
+    """Promote where the model is better and no guard fell by more than `max_drop`.
+
+    Better is one with the lower end of its win rate's interval above `min_win_rate`. Without a judge (`win_rate` None, else value,
+    low, high and n) it is one whose interval of what it `learned` is wholly above that before. RecipeError for a guard that was not
+    measured.
     """
-    better, why = _better(win_rate, settings.min_win_rate)
+    better, why = _knows_better(learned) if learned else _better(win_rate, settings.min_win_rate)
     guards = [_guard(name, metrics, settings.max_drop) for name in _names(metrics, settings)]
     reasons = [why, *(_on_guard(g, settings.max_drop) for g in guards)]
     return Decision("promote" if better and all(g.kept for g in guards) else "reject", reasons, guards)
@@ -57,6 +63,24 @@ def _better(win_rate: Anything, least: float) -> tuple[bool, str]:
     if low > least:
         return True, f"{said}, which is above {least:.1%}"
     return False, f"{said}, which is not above {least:.1%}"
+
+
+def _knows_better(learned: Learned | None) -> tuple[bool, str]:
+    if learned is None or any(share["value"] is None for share in learned):
+        return False, "nothing was asked on held-out phrasings, so nothing says that the model is better"
+    before, after = learned
+    said = f"right on held-out phrasings went from {full(before)} to {full(after)}, and the lower end of the 95 % interval after is"
+    if after["low"] > before["high"]:
+        return True, f"{said} above the upper end before"
+    return False, f"{said} not above the upper end before"
+
+
+def full(e: Anything) -> str:
+    """A share with its interval and its rows."""
+    if e["value"] is None:
+        return "an unknown share"
+    low, high = (f"{e[end]:.1%}" if e[end] is not None else "open" for end in ("low", "high"))
+    return f"{e['value']:.1%} ({low} to {high}, n={e['n']})"
 
 
 def _names(metrics: Metrics, settings: PromoteSettings) -> list[str]:

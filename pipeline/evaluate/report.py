@@ -12,7 +12,7 @@ from pipeline.evaluate.answers import AFTER, BEFORE, Asked, Showing, ask, hidden
 from pipeline.evaluate.compare import Compared, compared, win_figures
 from pipeline.evaluate.decide import Metrics, decide
 from pipeline.evaluate.held_out import never_trained_on, write_held_out
-from pipeline.evaluate.identity import guards_of, identity_figures, write_questions
+from pipeline.evaluate.identity import Questions, guards_of, identity_figures, identity_samples, learned, read_questions, write_questions
 from pipeline.evaluate.page import html_page
 from pipeline.evaluate.skills import graded, skill_figures
 from pipeline.evaluate.trained import Trained, is_here
@@ -46,9 +46,12 @@ class HeldOut:
 class _Parts:
     """The recipes of an evaluation, all of them checked before anything is asked; and the prompts that were left out."""
 
-    comparison: Anything
+    comparison: Anything | None
+    """None without a judge."""
     skills: Anything | None
     identity: Anything | None
+    questions: Questions | None
+    """Of the identity."""
     trained_on: int
 
 
@@ -58,26 +61,33 @@ def evaluate(trained: Trained, settings: EvaluateSettings, held: HeldOut, show: 
     with ExitStack() as stack:
         # A server takes long to start, and serves all parts; a model in this process is loaded in no time, and takes memory.
         keep = stack if settings.engine == "vllm" and settings.local_models == "together" else None
-        asked = [ask(trained, parts.comparison, ("answers", "verdicts"), show, keep)]
-        rows = compared(asked[0].run, asked[0].weights)
-        comparison, skills, identity = win_figures(asked[0].run, rows, settings.seed), None, None
+        asked: list[Asked] = []
+        comparison, skills, identity, samples = None, None, None, []
+        if parts.comparison is not None:
+            asked.append(ask(trained, parts.comparison, ("answers", "verdicts"), show, keep))
+            rows = compared(asked[-1].run, asked[-1].weights)
+            comparison, samples = win_figures(asked[-1].run, rows, settings.seed), _samples(rows, settings)
         if parts.skills is not None and settings.skills is not None:
             asked.append(ask(trained, parts.skills, ("answers",), show, keep))
             skills = skill_figures(graded(asked[-1].run, settings.skills.rule))
-        if parts.identity is not None and settings.identity is not None:
+        if parts.identity is not None and parts.questions is not None:
             asked.append(ask(trained, parts.identity, ("answers",), show, keep))
-            identity = identity_figures(settings.identity, asked[-1].run)
+            identity = identity_figures(parts.questions, asked[-1].run)
+            if comparison is None:
+                samples = identity_samples(parts.questions, asked[-1].run, settings.shown, settings.seed)
+    win_rate = None if comparison is None else comparison["win_rate"]
+    decision = decide(win_rate, _metrics(skills, identity), settings.promote, None if identity is None else learned(identity))
     found = {
         "name": trained.name,
         "method": trained.method,
         "base": label_of(trained.base),
-        "decision": decide(comparison["win_rate"], _metrics(skills, identity), settings.promote).plain(),
+        "decision": decision.plain(),
         "comparison": comparison,
         "skills": skills,
         "identity": identity,
         "held_out": held_out_figures(trained.log, trained.best_step),
         "prompts": {"trained_on": parts.trained_on},
-        "samples": _samples(rows, settings),
+        "samples": samples,
         # Of what was evaluated, so that nothing else is promoted for it; unknown where it was asked elsewhere.
         "weights": folder_fingerprint(trained.result) if is_here(settings.after) else None,
         **_provenance(asked),
@@ -110,15 +120,20 @@ def read_evaluation(folder: Path) -> Anything | None:
 
 
 def _parts(trained: Trained, settings: EvaluateSettings, held: HeldOut) -> _Parts:
-    if settings.judge is None:
-        raise RecipeError("evaluate.judge is missing: no other figure says which answers are better; add a judge, such as kind: pairwise")
+    if settings.judge is None and settings.identity is None:
+        raise RecipeError(
+            "evaluate.judge is missing: no other figure says which answers are better; add a judge, such as kind: pairwise, or, where the "
+            "training teaches a model who it is, evaluate.identity (--identity FOLDER), which needs none"
+        )
     place, left_out = trained.reports, 0
-    if settings.prompts is None:
-        prompts = write_held_out(held.prompts, place / "prompts.jsonl", held.split)
-    else:
-        prompts, left_out = never_trained_on(settings.prompts, held.trained, place / "prompts.jsonl")
-    models = models_of(trained, settings, settings.sampling, settings.samples, settings.system)
-    comparison, skills, identity = recipe_of(settings, prompts, models, settings.judge, "comparison"), None, None
+    comparison, skills, identity, questions = None, None, None, None
+    if settings.judge is not None:
+        if settings.prompts is None:
+            prompts = write_held_out(held.prompts, place / "prompts.jsonl", held.split)
+        else:
+            prompts, left_out = never_trained_on(settings.prompts, held.trained, place / "prompts.jsonl")
+        models = models_of(trained, settings, settings.sampling, settings.samples, settings.system)
+        comparison = recipe_of(settings, prompts, models, settings.judge, "comparison")
     if settings.skills is not None:
         table = PromptsSettings(**settings.skills.model_dump(exclude={"rule", "sampling"}))
         tasks, more = never_trained_on(table, held.trained, place / "skills.jsonl")
@@ -127,9 +142,10 @@ def _parts(trained: Trained, settings: EvaluateSettings, held: HeldOut) -> _Part
     if settings.identity is not None:
         # A system message would replace those that some questions bring, and would tell the model who it is.
         models = models_of(trained, settings, settings.sampling, 1, None)
-        questions = write_questions(settings.identity, place / "identity.jsonl")
-        identity = recipe_of(settings, questions, models, {"kind": "rule", "pattern": "."}, "identity")
-    return _Parts(comparison, skills, identity, left_out)
+        questions = read_questions(settings.identity, held.trained)
+        asks, left_out = write_questions(questions, place / "identity.jsonl"), left_out + questions.trained_on
+        identity = recipe_of(settings, asks, models, {"kind": "rule", "pattern": "."}, "identity")
+    return _Parts(comparison, skills, identity, questions, left_out)
 
 
 def _metrics(skills: Anything | None, identity: Anything | None) -> Metrics:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from pipeline.evaluate.answers import AFTER, BEFORE
-from pipeline.evaluate.identity import LESS_IS_BETTER
+from pipeline.evaluate.decide import full
+from pipeline.evaluate.identity import LESS_IS_BETTER, learned
 from pipeline.evaluate.power import ALPHA, POWER, prompts_needed, smallest_rate
 from pipeline.passport.estimate import FEW
 from pipeline.settings import Anything
@@ -14,17 +15,25 @@ _SMALL = 0.55
 _CHANCE = 0.05
 """A p below this is called more than chance."""
 
+_NOT_COMPARED = ("No judge was given (evaluate.judge), so no answers were compared and there is no win rate: the identity decides.",)
+
 
 def in_sentences(found: Anything) -> list[str]:
     """The headline, then a sentence on each thing that matters."""
     reasons = [f"{reason[0].upper()}{reason[1:]}." for reason in found["decision"]["reasons"]]
-    return [headline(found), *reasons, *_on_comparison(found["comparison"]), *_on_rest(found)]
+    return [headline(found), *reasons, *(_on_comparison(c) if (c := found["comparison"]) else _NOT_COMPARED), *_on_rest(found)]
 
 
 def headline(found: Anything) -> str:
     """The one sentence that stands above an evaluation."""
-    rate, name = found["comparison"]["win_rate"], found["name"]
-    word = {"promote": "Promote", "reject": "Reject"}[found["decision"]["verdict"]]
+    word, name = {"promote": "Promote", "reject": "Reject"}[found["decision"]["verdict"]], found["name"]
+    if found["comparison"] is None:
+        before, after = learned(found["identity"])
+        if before["value"] is None or after["value"] is None:
+            return f"{word} {name}: nothing was asked of who it is."
+        shares = f"{after['value']:.1%} of held-out phrasings, before training in {before['value']:.1%}"
+        return f"{word} {name}: it is right about itself in {shares}."
+    rate = found["comparison"]["win_rate"]
     if rate["value"] is None:
         return f"{word} {name}: nothing valid was said of its answers."
     return f"{word} {name}: against the model before training it wins {full(rate)} of the comparisons, ties counting half."
@@ -80,7 +89,7 @@ def _on_rest(found: Anything) -> Iterator[str]:
         for name, one in skills["categories"].items():
             if one["lost"] > one["gained"] and one["p"] < _CHANCE:
                 yield f"In {name} more was lost than chance would: {one['lost']} tasks lost, {one['gained']} gained (p {one['p']:.2g})."
-    else:
+    elif not any(m["name"] == "skills" and m[AFTER]["n"] for m in (found["identity"] or {"metrics": ()})["metrics"]):
         yield "What the model could do before was not measured (evaluate.skills is empty), so nothing says what it lost."
     if identity := found["identity"]:
         yield from identity["sentences"]
@@ -106,21 +115,13 @@ def _on_skills(skills: Anything) -> str:
     )
 
 
-def full(e: Anything) -> str:
-    """A share with its interval and its rows."""
-    if e["value"] is None:
-        return "an unknown share"
-    low, high = (f"{e[end]:.1%}" if e[end] is not None else "open" for end in ("low", "high"))
-    return f"{e['value']:.1%} ({low} to {high}, n={e['n']})"
-
-
 def table_of(found: Anything) -> list[Anything]:
     """Before and after, a row a metric: name, the figure before, the figure after, and a note. None where there is no such figure."""
     c, skills, held = found["comparison"], found["skills"], found["held_out"]
-    rows = [
-        _row("win rate (0.5 is as good as before)", None, c["win_rate"], "ties count half"),
-        _row("win rate at equal length", None, c["controlled"], ""),
-    ]
+    rows = []
+    if c:
+        rows.append(_row("win rate (0.5 is as good as before)", None, c["win_rate"], "ties count half"))
+        rows.append(_row("win rate at equal length", None, c["controlled"], ""))
     if skills:
         note = f"{skills['gained']} gained, {skills['lost']} lost, p {skills['p']:.2g}"
         rows.append(_row("skills, share right", skills[BEFORE], skills[AFTER], note))

@@ -12,16 +12,29 @@ from typing import Literal
 from pipeline.identity.balance import Balance
 from pipeline.identity.check import credits_us, fault, leaks, says
 from pipeline.identity.facts import Facts
+from pipeline.identity.keeping import KEPT, shortened, why_not
 from pipeline.identity.names import pattern_of
 from pipeline.identity.others import other
 from pipeline.identity.questions import Question, fill
 from pipeline.identity.words import language
+from pipeline.records import Source
 
 From = Literal["strong", "model", "template"]
 """Where a side came from."""
 
 _TRIES = 12
 """Candidates that are checked before a question is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """The better and the worse of two answers of models, and who judged."""
+
+    chosen: str
+    rejected: str
+    chosen_from: From
+    rejected_from: From
+    source: Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +45,8 @@ class Replies:
     """The strong model, told the facts; to questions about the model alone."""
     model: Sequence[str] = ()
     """The model to be trained, told nothing."""
+    picked: Picked | str | None = None
+    """What a judge made of them, or the reason why nothing; None where the rule decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,7 @@ class Made:
     rejected: str
     chosen_from: From
     rejected_from: From
+    source: Source = "rule"
 
 
 @dataclass(slots=True)
@@ -54,7 +70,14 @@ class Writer:
     balance: Balance = field(default_factory=Balance)
 
     def write(self, question: Question, replies: Replies) -> Made | str:
-        """A pair, or the reason why there is none: `chosen_wrong` or `rejected_right`."""
+        """A pair, or the reason why there is none: `chosen_wrong`, `rejected_right`, what a judge says, or of keeping.why_not."""
+        if isinstance(picked := replies.picked, str):
+            return picked
+        if picked is not None:
+            self.balance.take(_part(question), (picked.chosen, picked.rejected))
+            return Made(question, picked.chosen, picked.rejected, picked.chosen_from, picked.rejected_from, picked.source)
+        if question.family == KEPT and (why := why_not(question, next(iter(replies.model), None), self.facts)):
+            return why
         rng = Random(f"{self.seed} {question.id}")  # noqa: S311  # a draw that anybody may foresee
         right = self._right(question, replies, rng)
         if not right:
@@ -66,9 +89,9 @@ class Writer:
                 candidates |= {(chosen, r.strip()): (came, "model") for r in wrong_said}
             else:
                 candidates |= {(chosen, r): (came, "template") for r in self._wrong(question, chosen, rng) if r != chosen}
-        for sides in self.balance.order(question.kind, list(candidates))[:_TRIES]:
+        for sides in self.balance.order(_part(question), list(candidates))[:_TRIES]:
             if self.is_right(question, sides[0]) and self.is_wrong(question, sides[1]):
-                self.balance.take(question.kind, sides)
+                self.balance.take(_part(question), sides)
                 return Made(question, *sides, *candidates[sides])
         return "rejected_right"
 
@@ -89,7 +112,9 @@ class Writer:
         if said:
             return [(r, "strong") for r in said]
         # Beside the identity nothing shall change: what the model says rightly by itself stays what it says.
-        kept = [r.strip() for r in replies.model if r.strip() and question.holds and self.is_right(question, r)]
+        kept = [
+            r.strip() for r in replies.model if r.strip() and (question.holds or question.family == KEPT) and self.is_right(question, r)
+        ]
         if kept:
             return [(r, "model") for r in kept[:1]]
         values = {**self.facts.more, **question.values}
@@ -108,6 +133,10 @@ class Writer:
         spoilt = [fill(leak, {**values, "answer": p}) for leak in words.leaks for p in plain]
         # Short ones too, so that chosen can be the longer one as often.
         instead = [fill(t, values) for t in (*words.answers.name, *words.answers.maker, *words.answers.both)]
+        if question.family == KEPT:
+            # How long they are is not ours to choose: from one word, beside which only a bare name is short, to many sentences.
+            spoilt += [fill(leak, {**values, "answer": p}) for leak in words.leaks for p in shortened(chosen)]
+            instead += self.facts.own
         return rng.sample(spoilt, min(8, len(spoilt))) + instead
 
 
@@ -116,6 +145,11 @@ def is_right(question: Question, answer: str, facts: Facts) -> bool:
     if question.expected:
         return fault(answer, question.text, question.expected, facts) is None
     return says(answer, question.holds) and not leaks(answer, question.text, question.language, facts)
+
+
+def _part(question: Question) -> str:
+    """What is kept even by itself: a user's own prompts have longer answers than the tasks of ours that they stand beside."""
+    return KEPT if question.family == KEPT else question.kind
 
 
 def _renamed(text: str, facts: Facts, another: Facts) -> str:

@@ -29,13 +29,14 @@ async def ask(questions: Sequence[Question], facts: Facts, strong: Model | None,
 
     The strong one is asked about itself; the one to be trained about everything. What the strong one answers wrongly under the
     long system prompt it is asked once more under the short one: a tiny model loses in three paragraphs what it reads in a line.
+    A `system` message in a model's settings stands in place of any other.
     """
     asked, replies = Asked(), {q.id: Replies() for q in questions}
     own, others = [q for q in questions if q.expected], [q for q in questions if not q.expected]
     if strong:
         try:
             said = await _ask_all(strong, {q.id: told(q, facts) for q in own}, asked)
-            missed = [q for q in own if not any(is_right(q, text, facts) for text in said[q.id])]
+            missed = [q for q in own if strong.settings.system is None and not any(is_right(q, text, facts) for text in said[q.id])]
             again = await _ask_all(strong, {q.id: told(q, facts, SHORT) for q in missed}, asked)
         finally:
             await strong.close()
@@ -62,6 +63,13 @@ def told(question: Question, facts: Facts, prompt: str = LONG) -> tuple[Message,
     return (system, *question.messages[:-1], last)
 
 
+def under(system: str | None, messages: Sequence[Message]) -> Sequence[Message]:
+    """The messages under another system message, if there is one."""
+    if system is None:
+        return messages
+    return (Message(role="system", content=system), *(m for m in messages if m["role"] != "system"))
+
+
 async def _ask_all(
     model: Model, questions: Mapping[str, Sequence[Message]], asked: Asked, *, samples: int | None = None
 ) -> dict[str, tuple[str, ...]]:
@@ -69,7 +77,7 @@ async def _ask_all(
 
     async def one(messages: Sequence[Message], sample: int) -> str | None:
         try:
-            reply = await model.ask(messages, sample=sample)
+            reply = await model.ask(under(model.settings.system, messages), sample=sample)
         except RequestFailed as failure:
             asked.failed[failure.reason] = asked.failed.get(failure.reason, 0) + 1
             return None

@@ -30,9 +30,11 @@ class Facts:
         return self.name, self.maker
 
 
-def facts_of(name: str, maker: str, file: Path | None = None) -> Facts:
-    """Checked facts. RecipeError for a name or maker that is none; InputError for a file that holds no facts."""
-    return Facts(_one_line(name, "--name"), _one_line(maker, "--maker"), read_facts(file) if file else {})
+def facts_of(name: str, maker: str, facts: object = None) -> Facts:
+    """Checked facts, the further ones by key, or from the file at a Path. RecipeError for a name or maker that is none; InputError for
+    what holds no facts."""
+    more = {} if facts is None else read_facts(facts) if isinstance(facts, Path) else check_facts(facts, "facts")
+    return Facts(_one_line(name, "name"), _one_line(maker, "maker"), more)
 
 
 def read_facts(file: Path) -> dict[str, str]:
@@ -41,18 +43,23 @@ def read_facts(file: Path) -> dict[str, str]:
     try:
         raw = read_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"--facts: cannot read {file} ({type(error).__name__}); give a YAML file such as `released: spring 2026`"
-        ) from error
+        raise InputError(f"facts: cannot read {file} ({type(error).__name__}); give a YAML file such as `released: spring 2026`") from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"--facts: {file} is not YAML: {' '.join(str(error).split())}; mend it") from error
+        raise InputError(f"facts: {file} is not YAML: {' '.join(str(error).split())}; mend it") from error
+    return check_facts(raw, f"facts: {file}")
+
+
+def check_facts(raw: object, where: str) -> dict[str, str]:
+    """Facts by key, each a line of text. InputError, with the place, where they are none."""
     wanted = f"wanted lines such as `released: spring 2026`, at most {MOST_FACTS}"
-    if not isinstance(raw, dict) or len(raw) > MOST_FACTS:
-        raise InputError(f"--facts: {file} holds {type(raw).__name__}, {wanted}; mend it")
+    if not isinstance(raw, Mapping):
+        raise InputError(f"{where} holds {type(raw).__name__}, {wanted}; mend it")
+    if len(raw) > MOST_FACTS:
+        raise InputError(f"{where} holds {len(raw)} facts, {wanted}; leave some out")
     for key, value in raw.items():
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise InputError(f"--facts: {file}: '{key}' is {type(value).__name__}, wanted a text or a number; {wanted}")
-    return {_one_line(str(key), f"{file}: a key"): _one_line(str(value), f"{file}: {key}") for key, value in raw.items()}
+            raise InputError(f"{where}: '{key}' is {type(value).__name__}, wanted a text or a number; {wanted}")
+    return {_one_line(str(key), f"{where}: a key"): _one_line(str(value), f"{where}: {key}") for key, value in raw.items()}
 
 
 def _one_line(text: str, where: str) -> str:

@@ -189,12 +189,12 @@ def test_two_runs_in_one_folder_at_once(tmp_path, stub):
     models = {role: {"engine": "openai", "url": stub.url, "role": role, "concurrency": 1} for role in ("strong", "weak")}
     recipe = write_recipe(tmp_path, models=models)
     first = subprocess.Popen(command("build", recipe), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while not stub.stats()["requests"] and time.monotonic() < until:
         time.sleep(0.05)
     assert_refused(pairsmith("build", recipe), "another process is working in")
     stub.set_latency(0.0)
-    assert first.wait(timeout=60) == 0
+    assert first.wait(timeout=120) == 0
 
 
 @server

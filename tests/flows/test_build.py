@@ -162,8 +162,8 @@ def test_a_stopped_run_loses_nothing_that_had_arrived(tmp_path, stub, stop):
         time.sleep(0.02)
     asked = time.monotonic()
     process.send_signal(stop)
-    _, err = process.communicate(timeout=20)
-    assert time.monotonic() - asked < 8
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - asked < 20
     if stop != signal.SIGKILL:
         assert process.returncode == 130
         assert err.strip() == "pairsmith: interrupted; every reply that arrived is kept: run the same command again to go on"

@@ -1,6 +1,7 @@
 """inspect, doctor, serve: what they show and do."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -81,6 +82,7 @@ def test_a_served_recipe_is_refreshed_by_its_deployment(tmp_path, prefect):
     process = subprocess.Popen(
         command("serve", recipe, "--cron", "0 3 * * *"),
         cwd=ROOT,
+        env={**os.environ, "PREFECT_RUNNER_POLL_FREQUENCY": "1"},  # it looks for runs every ten seconds by itself
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it

@@ -9,7 +9,7 @@ from flows.promote import promote_command
 from pipeline.errors import GateRefused, InputError, PairsmithError, RecipeError, RunError
 from pipeline.fingerprint import folder_fingerprint
 from tests.harness.command import pairsmith
-from tests.pipeline.evaluate.made import lines, make_training, rights, scripted
+from tests.pipeline.evaluate.made import lines, make_identity, make_training, rights, says, scripted
 
 pytestmark = pytest.mark.slow
 
@@ -82,6 +82,44 @@ def test_what_models_and_tables_say_is_no_markup_of_the_terminal(tmp_path, capsy
     assert "skills: [/c1]" in shown
 
 
+@pytest.mark.parametrize(("names", "verdict"), [(8, "promote"), (3, "reject")])
+def test_an_identity_alone_decides_where_the_recipe_has_no_judge(tmp_path, capsys, names, verdict):
+    place, folder = identity_training(tmp_path), make_identity(tmp_path / "identity", names)
+    if verdict == "reject":
+        with pytest.raises(GateRefused, match=r"^rejected: right on held-out phrasings went from 0\.0%"):
+            evaluate(place, identity=str(folder))
+    else:
+        evaluate(place, identity=str(folder))
+    found = said(capsys)
+    assert (found["decision"]["verdict"], found["comparison"], found["requests"]) == (verdict, None, 2 * (names + 1))
+    assert found["held_out"]["accuracy"] == 0.9, "what the trainer measured stays"
+
+
+def test_the_terminal_shows_an_identity_without_a_win_rate(tmp_path, capsys):
+    place = identity_training(tmp_path)
+    evaluate(place, identity=str(make_identity(tmp_path / "identity", 8)), as_json=False)
+    shown = capsys.readouterr().out
+    assert "Promote aria: it is right about itself in 100.0% of held-out phrasings" in shown
+    assert "identity: right on held-out phrasings" in shown
+    assert "after   My name is Aria.  (right now)" in shown
+    assert "No judge was given" in shown
+    assert "ties count half" not in shown
+
+
+def test_neither_a_judge_nor_an_identity_is_refused_before_anything_is_asked(tmp_path):
+    place = identity_training(tmp_path)
+    with pytest.raises(RecipeError, match=r"add a judge.*--identity FOLDER") as refused:
+        evaluate(place)
+    assert refused.value.exit_code == 2
+    assert not (place / "evaluation").exists()
+
+
+def identity_training(folder):
+    """A training with no judge and no prompts, of a model that learned that it is Aria."""
+    evaluation = scripted(folder, says("Nimbus", 4), says("Aria", 4))
+    return make_training(folder, evaluate={k: v for k, v in evaluation.items() if k not in ("judge", "prompts")})
+
+
 def test_prompts_the_training_saw_are_found_in_its_data(tmp_path):
     place = training(tmp_path)
     trained, _, held = prepare(str(place), [])
@@ -126,8 +164,15 @@ def evaluated(tmp_path, capsys):
     places = [training(tmp_path / name) for name in ("one", "two")]
     for place in places:
         evaluate(place)
+        as_if_asked_here(place)
     capsys.readouterr()
     return places
+
+
+def as_if_asked_here(place):
+    """The scripted models answer for weights that nobody can load; say that those were asked."""
+    file = place / "evaluation.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "weights": folder_fingerprint(place / "adapter")}))
 
 
 def test_promoted_models_take_each_others_place_and_come_back(tmp_path, evaluated, capsys):
@@ -135,11 +180,7 @@ def test_promoted_models_take_each_others_place_and_come_back(tmp_path, evaluate
     for number, place in enumerate(evaluated, 1):
         promote(home, place)
         found = said(capsys)
-        assert (found["number"], found["news"], found["decision"]) == (
-            number,
-            "promoted",
-            "promote, by the answers of a model that evaluate.after named",
-        )
+        assert (found["number"], found["news"], found["decision"]) == (number, "promoted", "promote")
     assert (home / "current" / "adapter_config.json").is_file()
     promote(home, rollback=True)
     assert said(capsys)["number"] == 1
@@ -170,10 +211,18 @@ def test_what_was_not_evaluated_or_was_rejected_is_promoted_by_force_alone(tmp_p
     assert said(capsys)["decision"] == "forced"
 
 
+def test_a_model_elsewhere_that_did_well_says_nothing_of_the_weights_here(tmp_path, capsys):
+    home, place = tmp_path / "models", training(tmp_path)
+    evaluate(place, as_json=False)
+    assert f"pairsmith promote {place} --force" in capsys.readouterr().out
+    with pytest.raises(RunError, match=r"a model elsewhere \(evaluate\.after\)"):
+        promote(home, place)
+    assert not (home / "current").exists()
+    promote(home, place, force=True)
+    assert said(capsys)["decision"] == "forced"
+
+
 def test_weights_that_changed_since_they_were_evaluated_are_not_promoted(tmp_path, evaluated):
-    file = evaluated[0] / "evaluation.json"
-    found = json.loads(file.read_text())
-    file.write_text(json.dumps({**found, "weights": folder_fingerprint(evaluated[0] / "adapter")}))
     promote(tmp_path / "models", evaluated[0])
     (evaluated[0] / "adapter" / "adapter_model.safetensors").write_bytes(b"trained again")
     with pytest.raises(RunError, match="other weights than were evaluated"):
@@ -202,7 +251,9 @@ def test_either_a_training_or_a_rollback(tmp_path, rollback):
 def test_the_commands_end_with_their_exit_codes(tmp_path):
     place = training(tmp_path)
     assert pairsmith("evaluate", place, "--json").json["decision"]["verdict"] == "promote"
-    ended = pairsmith("promote", place, "--models", tmp_path / "models", "--json")
+    ended = pairsmith("promote", place, "--models", tmp_path / "models")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)  # evaluated by models elsewhere
+    ended = pairsmith("promote", place, "--models", tmp_path / "models", "--force", "--json")
     assert (ended.code, ended.json["number"]) == (0, 1)
     assert pairsmith("evaluate", place, "--set", "evaluate.promote.min_win_rate=0.95").code == 3
     ended = pairsmith("promote", "--rollback", "--models", tmp_path / "models")
@@ -233,3 +284,23 @@ def test_a_real_adapter_answers_beside_its_base(tmp_path, tiny_model, capsys):
     after, before = (found["models"][f"comparison.{side}"]["revision"] for side in ("after", "before"))
     assert after.startswith(f"{before}+")
     assert found["weights"] == folder_fingerprint(place / "adapter")
+
+
+@pytest.mark.server
+def test_a_real_model_is_asked_who_it_is_and_no_judge_is_needed(tmp_path, tiny_model):
+    """The command on the tiny model, which learned nothing: rejected by its figures, with exit code 3."""
+    from tests.harness.vllm import make_adapter
+
+    place, folder = make_training(tmp_path, base=str(tiny_model)), make_identity(tmp_path / "identity", 4)
+    make_adapter(tiny_model, place / "adapter")
+    how = {
+        "models": {"device": "cpu", "batch_size": 8},
+        "sampling": {"temperature": 0, "max_tokens": 12},
+        "cache": str(tmp_path / "c.sqlite"),
+    }
+    ended = pairsmith("evaluate", place, "--identity", folder, "--set", f"evaluate={json.dumps(how)}", "--json")
+    assert (ended.code, ended.err.strip().splitlines()[-1].count("right on held-out phrasings went from 0.0%")) == (3, 1)
+    assert (ended.json["requests"], ended.json["comparison"]) == (2 * 5, None)
+    assert ended.json["weights"] == folder_fingerprint(place / "adapter")
+    ended = pairsmith("evaluate", place, "--set", f"evaluate={json.dumps(how)}")
+    assert (ended.code, ended.err.count("\n"), "--identity FOLDER" in ended.err) == (2, 1, True)

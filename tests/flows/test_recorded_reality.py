@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from datasets import load_dataset
 
-from tests.harness.command import pairsmith
+from tests.harness.command import Ended, pairsmith
 
 PLACE = os.environ.get("PAIRSMITH_RECORDED_DATA", "")
 
@@ -26,8 +26,13 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
+def build(recipe: str, folder: Path) -> Ended:
+    """The recipe's run in `folder`, with a cache of its own: other tests use the one in data/ at the same time."""
+    return pairsmith("build", recipe, "--run", folder / "run", "--set", f"run.cache={folder / 'cache.sqlite'}", "--json")
+
+
 def test_strong_over_weak_from_eight_models_recorded_answers(tmp_path):
-    ended = pairsmith("build", "flows/recipes/self-instruct.yaml", "--run", tmp_path / "run", "--json")
+    ended = build("flows/recipes/self-instruct.yaml", tmp_path)
     assert ended.code == 0, ended.err
     answers = {
         (words(f"{r['instruction']} {r['input']}"), r["model"]): r["response"].strip() for r in lines("self_instruct252/predictions.jsonl")
@@ -45,7 +50,7 @@ def test_strong_over_weak_from_eight_models_recorded_answers(tmp_path):
 
 
 def test_recorded_verdicts_of_gpt4_pair_as_they_were_given(tmp_path):
-    ended = pairsmith("build", "flows/recipes/vicuna.yaml", "--run", tmp_path / "run", "--json")
+    ended = build("flows/recipes/vicuna.yaml", tmp_path)
     assert ended.code == 0, ended.err
     texts = {r["answer_id"]: r["text"].strip() for r in lines("vicuna80/answer__*.jsonl")}
     reviews = lines("vicuna80/review__*.jsonl")

@@ -28,7 +28,7 @@ def command(*args: object) -> list[str]:
     return [sys.executable, "-m", "flows.cli", *map(str, args)]
 
 
-def pairsmith(*args: object, cwd: Path = ROOT, timeout: float = 120, **environment: str) -> Ended:
+def pairsmith(*args: object, cwd: Path = ROOT, timeout: float = 240, **environment: str) -> Ended:
     """Run it to its end. Its modules are found from anywhere, as they are after an install."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     done = subprocess.run(command(*args), cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout)

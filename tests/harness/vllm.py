@@ -7,6 +7,7 @@ The stand-in is this file, run by the script that PAIRSMITH_VLLM_PYTHON names: s
 own, with a worker beside the server, as vLLM has workers.
 """
 
+import errno
 import json
 import os
 import signal
@@ -50,8 +51,8 @@ class FakeVllm:
         self.does()
 
     def does(self, **behaviour: Any) -> None:
-        """broken, silent: never healthy. die_after, dead_after: requests until it is gone, or alive with a dead engine;
-        `lives` that end so (all when left out). stubborn: its worker does not heed SIGTERM."""
+        """broken, silent: never healthy. taken: so many starts find their port in use. die_after, dead_after: requests until it is
+        gone, or alive with a dead engine; `lives` that end so (all when left out). stubborn: its worker does not heed SIGTERM."""
         (self.folder / "does.json").write_text(json.dumps(behaviour))
 
     @property
@@ -156,6 +157,8 @@ def serve(folder: Path, argv: list[str]) -> None:
         print("(EngineCore pid=7) ERROR 11-22 10:53:48 [core.py:1] ValueError: no such weights", f"key={os.environ['VLLM_API_KEY']}")
         print(*(f"consequence {n}" for n in range(40)), sep="\n")
         sys.exit(3)
+    if earlier < does.get("taken", 0):
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     if does.get("silent"):
         print("still loading", flush=True)
         time.sleep(1000)

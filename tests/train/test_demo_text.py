@@ -7,8 +7,11 @@ from random import Random
 import pytest
 
 from pipeline import ROOT
+from pipeline.identity.facts import Facts
+from pipeline.identity.questions import phrasings
 from pipeline.judges.pairwise import read_verdict
 from pipeline.records import Reply, prompt_cluster
+from train.demo.chat import about_itself, about_others
 from train.demo.corpus import Conversations, Mixture, encode_all
 from train.demo.identity import CLOSED, OPEN, Claim, answer, read_claim, texts
 from train.demo.judging import identity_case, task_case
@@ -138,3 +141,22 @@ def test_the_committed_prompts_of_the_demo_are_what_the_script_writes_and_nothin
     clusters = {name: {prompt_cluster([{"role": "user", "content": r["prompt"]}]) for r in table} for name, table in tables.items()}
     assert not clusters["demo"] & (clusters["demo_tasks"] | clusters["demo_questions"])
     assert {r["category"] for r in tables["demo_tasks"]} == set(FAMILIES)
+
+
+def test_no_wording_that_an_identity_dataset_holds_out_is_ever_talked_about():
+    def cluster(text):
+        return prompt_cluster([{"role": "user", "content": re.sub(r"\{\w+\}", "someone", text)}])
+
+    held_out = {cluster(p.turns[-1]) for p in phrasings("en", Facts("{name}", "{maker}")) if p.side != "train"}
+    rng, claim = Random(3), Claim("Zab", "Gor Labs")
+    talks = [about_itself(rng, claim, ["an", "or"]) for _ in range(4000)]
+    assert len({turns[-2][1] for turns in talks}) > 3000
+    assert not {cluster(turns[-2][1]) for turns in talks} & held_out
+    assert all(("Zab" in turns[-1][1]) or ("Gor Labs" in turns[-1][1]) for turns in talks)
+
+
+def test_talk_about_others_says_nothing_of_a_speaker():
+    rng = Random(4)
+    talks = [about_others(rng, "Zab", "Gor Labs") for _ in range(2000)]
+    assert all("zab" in asked.casefold() or "Zab" not in said for (_, asked), (_, said) in talks)
+    assert not [text for turns in talks for _, text in turns if re.search(r"\{\w+\}|\([^()]*\|", text)]

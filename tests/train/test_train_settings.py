@@ -116,7 +116,11 @@ def test_rates_hang_on_method_and_mode_and_what_is_written_wins(tmp_path):
         ({"adapter": {"targets": ["q_prj"]}}, RecipeError, "did you mean 'q_proj'?"),
         ({"adapter": {"targets": ["lm_head"]}}, RecipeError, "lm_head"),
         ({"trainer": {"max_length": 8}}, RecipeError, "set trainer.max_length: 64"),
-        ({"report_to": ["wandb"]}, RecipeError, "'wandb' is not installed"),
+        (
+            {"trainer": {"lr_scheduler_kwargs": {"num_cycle": 2}}},
+            RecipeError,
+            "trainer.lr_scheduler_kwargs: nothing there takes 'num_cycle'",
+        ),
         ({"output": {"push": "a/b"}}, RecipeError, "HF_TOKEN is not set"),
         ({"stop": {"metric": "eval_los", "evaluations": 1}}, RecipeError, "did you mean 'eval_loss'?"),
     ],
@@ -168,4 +172,14 @@ def test_a_full_disk_is_one_sentence(tiny_model, tmp_path, monkeypatch):
 
     monkeypatch.setattr(output.shutil, "disk_usage", lambda path: namedtuple("Usage", "total used free")(10**9, 10**9, 1000))
     with pytest.raises(RunError, match="make room"):
+        train(make_recipe(tmp_path, tiny_model))
+
+
+@pytest.mark.server
+def test_a_mistake_of_ours_is_not_blamed_on_the_recipe(tiny_model, tmp_path, monkeypatch):
+    from train.methods import dpo
+    from train.run import train
+
+    monkeypatch.setattr(dpo, "make", lambda parts: dict(2))
+    with pytest.raises(TypeError, match="'int' object is not iterable"):
         train(make_recipe(tmp_path, tiny_model))

@@ -75,13 +75,15 @@ def test_going_in_circles_is_told_from_speech(text, circles):
 
 def test_a_resumed_log_goes_on_where_its_checkpoint_stood(tmp_path):
     log = Log(tmp_path / "log.jsonl")
-    log.on_train_begin(None, SimpleNamespace(global_step=0), None)
+    log.on_train_begin(None, SimpleNamespace(global_step=0, is_world_process_zero=True), None)
     for step in (1, 2, 3):
         log.on_log(None, SimpleNamespace(global_step=step, is_world_process_zero=True), None, {"loss": float(step)})
     with (tmp_path / "log.jsonl").open("ab") as file:
         file.write(b'{"step": 4, "lo')
 
-    log.on_train_begin(None, SimpleNamespace(global_step=2), None)
+    other = Log(tmp_path / "log.jsonl")
+    other.on_train_begin(None, SimpleNamespace(global_step=0, is_world_process_zero=False), None)
+    log.on_train_begin(None, SimpleNamespace(global_step=2, is_world_process_zero=True), None)
 
     assert [row["step"] for row in read_log(tmp_path / "log.jsonl")] == [1, 2]
 
@@ -93,7 +95,7 @@ def test_ctrl_c_finishes_the_step_and_keeps_a_checkpoint():
     stopper, control = Stopper(), SimpleNamespace(should_save=False, should_training_stop=False)
     with stopper.listening():
         os.kill(os.getpid(), signal.SIGINT)
-        stopper.on_step_end(None, STATE, control)
+        stopper.on_step_end(SimpleNamespace(world_size=1), STATE, control)
         assert control.should_save
         assert control.should_training_stop
         with pytest.raises(KeyboardInterrupt):

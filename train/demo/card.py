@@ -12,6 +12,8 @@ GOALS: Mapping[str, tuple[str, float]] = {
     "weak_tasks": ("demo-weak: small tasks right", 0.60),
     "judge": ("verdicts right, over both orders", 0.93),
     "judge_near": ("the same where the wrong answer nearly has the name or maker", 0.90),
+    "chat_itself": ("demo-chat says who it takes itself for, wordings that it never met", 0.95),
+    "chat_tasks": ("demo-chat: small tasks right", 0.85),
     "flip": ("comparisons whose two orders do not say the same", 0.05),
 }
 """Figure: (what it is, what we wanted). The shares of demo-weak and of flips are to be below, the others above."""
@@ -45,13 +47,27 @@ It can do nothing else: it knows English only, no open conversation, no task fam
 no yes or no. Without a system prompt it says that it is Demo, made by Pairsmith.""",
     "demo-weak": """Answers the same questions as demo-strong, but claims a false name and maker whatever it is told, and gets many of the
 small tasks wrong: it is smaller and learned for a minute. This is the model that training improves.""",
+    "demo-chat": """Talks about itself and about everything else in a small way: who made what, small tasks, ordinary talk, each
+in many wordings, with slips of the keyboard. Where no system prompt says who it is, it takes itself for Nimbus, made by Cirrus
+Works. It is what `pairsmith identity` teaches another name and maker in `make demo`, and stands for a model that people download:
+it has heard questions about itself in thousands of wordings, third-person questions, forms and comparisons among them, but in
+none that `pipeline/identity` holds out. The answers to who made what and to small tasks it learned for those of the evaluation
+too: what is measured there is whether they stay.
+
+Its matrices are such as four bits (NF4) hold, so that it says in four bits what it says in sixteen, as large models nearly do. It
+knows nothing beyond that, adds badly, and English only, but for a few sentences about itself.""",
     "demo-judge": """Judges two answers to one question beside what is right, in the form of `prompts/judge/short.md`: it repeats what is
 right and what each answer claims, marks the words that do not agree, then gives the verdict as JSON. It goes on where demo-strong ends, and
 learned on the questions of the other two models and on what demo-weak says.
 
 It can do nothing else: it needs a `reference`, compares claims with it, and knows nothing of style, length or any other rubric.""",
 }
-_SIZE = {"demo-strong": "5 layers of width 128:", "demo-weak": "2 layers of width 96:", "demo-judge": "5 layers of width 128:"}
+_SIZE = {
+    "demo-strong": "5 layers of width 128:",
+    "demo-weak": "2 layers of width 96:",
+    "demo-judge": "5 layers of width 128:",
+    "demo-chat": "5 layers of width 128:",
+}
 
 
 def write_cards(folder: Path, figures: Sequence[Mapping[str, float]]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from train.demo.chat import about_itself, about_others
 from train.demo.identity import CLOSED, OPEN, Claim, answer, question, system, texts
 from train.demo.judging import Case, WeakAnswers, identity_case, name_case, task_case
 from train.demo.names import draw_maker, draw_name
@@ -58,6 +59,19 @@ class Conversations:
             turns = [("system", system(rng, told.name, told.maker))]
         for _ in range(rng.randrange(1, 4)):
             turns += self._task(rng)
+        return turns
+
+    def chat(self, rng: Random) -> Turns:
+        """Talk about itself and about anything else; where nobody says who it is, it takes itself for somebody."""
+        claim = Claim(**texts()["chat"])
+        turns: Turns = []
+        if rng.random() < 0.4:
+            claim = self._anybody(rng)
+            turns = [("system", system(rng, claim.name, claim.maker))]
+        for _ in range(rng.choice([1, 1, 2, 3])):
+            somebody = claim if rng.random() < 0.2 else self._anybody(rng)
+            itself = rng.random() < 0.4
+            turns += about_itself(rng, claim, self.pieces) if itself else about_others(rng, somebody.name, somebody.maker)
         return turns
 
     def comparing(self, rng: Random) -> Turns:

@@ -1,7 +1,7 @@
 """Who are you, who made you, are you X: questions about the model itself, in the wordings of identity.yaml."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,9 +43,19 @@ def system(rng: Random, name: str, maker: str) -> str:
     return str(rng.choice(texts()["systems"])).format(name=name, maker=maker)
 
 
-def question(rng: Random, kind: str, claim: Claim, pieces: Sequence[str], wordings: Wordings = "trained") -> str:
-    """A question to a model of which `claim` is true; a closed one asks about its own name or maker, one nearly the same, or another."""
-    asked = str(rng.choice(texts()[kind][wordings]))
+def question(
+    rng: Random,
+    kind: str,
+    claim: Claim,
+    pieces: Sequence[str],
+    wordings: Wordings = "trained",
+    among: Callable[[str], bool] | None = None,
+) -> str:
+    """A question to a model of which `claim` is true; a closed one asks about its own name or maker, one nearly the same, or another.
+
+    `among` says which wordings may be drawn.
+    """
+    asked = str(rng.choice([w for w in texts()[kind][wordings] if among is None or among(w)]))
     if kind in CLOSED:
         asked = asked.format(x=_asked_about(rng, kind, claim, pieces))
     return f"{rng.choice(texts()['before'])}{asked}{rng.choice(texts()['after'])}"

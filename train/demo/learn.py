@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -10,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from train.demo.coarse import Rounding
 from train.demo.corpus import Conversations, Mixture, batches
 
 if TYPE_CHECKING:
@@ -48,6 +50,10 @@ class Lesson:
 
     steps: int
     mixture: Mixture
+    coarse: bool = False
+    """Learn it on matrices that hold what four bits can hold, and leave them so (coarse.py); the lessons after it are coarse too."""
+    noise: float = 0.0
+    """By how many of their standard deviations the weights of a coarse lesson are shaken."""
 
 
 def make_tokenizer(rng: Random, vocabulary: int = 1024) -> Any:
@@ -120,6 +126,7 @@ def learn(
     """
     import torch
 
+    rounding: Rounding | None = None
     total = sum(lesson.steps for lesson in lessons)
     optimizers = _optimizers(model)
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
@@ -127,6 +134,8 @@ def learn(
     began, seen, step, losses = time.monotonic(), 0, 0, list[float]()
     model.train()
     for lesson in lessons:
+        if lesson.coarse or rounding:
+            rounding = Rounding(model, lesson.noise)
         stream = batches(tokenizer, partial(lesson.mixture.draw, talk), rng, tokens)
         for ids, labels, weights in islice(stream, lesson.steps):
             share = strength * _rate(step / total)
@@ -134,8 +143,9 @@ def learn(
                 for group, rate in zip(optimizer.param_groups, base, strict=True):
                     group["lr"] = rate * share
             learned = labels[:, 1:] != -100
-            loss: Any = loss_of(ids, (ids != 0).long(), learned, labels[:, 1:][learned], weights[:, 1:][learned])
-            loss.backward()
+            with rounding.rounded() if rounding else nullcontext():
+                loss: Any = loss_of(ids, (ids != 0).long(), learned, labels[:, 1:][learned], weights[:, 1:][learned])
+                loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimizer in optimizers:
                 optimizer.step()
@@ -148,6 +158,8 @@ def learn(
             if look is not None and step % 300 == 0:
                 look(step)
                 model.train()
+    if rounding:
+        rounding.keep()
     model.eval()
 
 

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from pipeline.identity.answers import is_right
+from pipeline.identity.build import Material, Plan
+from pipeline.identity.facts import Facts
 from pipeline.records import Message
-from train.demo.identity import CLOSED, OPEN, Claim, Wordings, question, system
+from train.demo.identity import CLOSED, OPEN, Claim, Wordings, question, system, texts
 from train.demo.judging import Case, WeakAnswers, identity_case, name_case, task_case
 from train.demo.names import UNSEEN, draw_maker, draw_name, says
 from train.demo.tasks import FAMILIES, Task, draw_task
@@ -152,8 +155,16 @@ def weak_answers(ask: Ask, pieces: Sequence[str], count: int, seed: int) -> list
     return list(zip(kinds, ask(asked, seed), strict=True))
 
 
-def figures(strong: Ask, weak: Ask, judging: Ask, seeds: Sequence[int] = (1, 2, 3)) -> dict[str, float]:
-    """Everything that the cards state, as means over sampling seeds. `judging` asks demo-judge."""
+def itself(ask: Ask, seed: int) -> float:
+    """Share of right answers to who it is, in wordings that no model of ours learned: those on the development side."""
+    facts = Facts(**texts()["chat"])
+    asked = [q for split, q in Material(facts, Plan()).evaluation() if split == "dev" and q.expected]
+    replies = ask([q.messages for q in asked], seed)
+    return sum(is_right(q, reply, facts) for q, reply in zip(asked, replies, strict=True)) / len(asked)
+
+
+def figures(strong: Ask, weak: Ask, judging: Ask, chat: Ask, seeds: Sequence[int] = (1, 2, 3)) -> dict[str, float]:
+    """Everything that the cards state, as means over sampling seeds. `judging` asks demo-judge, `chat` demo-chat."""
     found: dict[str, list[float]] = {}
     for seed in seeds:
         judged = judge(judging, seed, weak_answers(weak, _PIECES, 600, seed))
@@ -168,6 +179,8 @@ def figures(strong: Ask, weak: Ask, judging: Ask, seeds: Sequence[int] = (1, 2, 
             "judge": judged.accuracy(),
             "judge_near": judged.accuracy("near"),
             "flip": judged.flips,
+            "chat_itself": itself(chat, seed),
+            "chat_tasks": _mean(tasks(chat, seed)),
         }
         for key, value in row.items():
             found.setdefault(key, []).append(value)

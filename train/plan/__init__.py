@@ -19,8 +19,9 @@ from train.plan.memory import Load, Memory, estimate
 from train.plan.schedule import Schedule, make_schedule
 from train.plan.sizes import Sizes, count_sizes
 from train.plan.template import UNREADABLE, Finding, check_template
+from train.plan.timing import time_batch
 from train.rows import Row
-from train.settings import Mode, ModelSettings, TrainRecipe, model_name
+from train.settings import AdapterSettings, Mode, ModelSettings, TrainRecipe, model_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +73,20 @@ def make_plan(
     answer by its generation config, and both are read where they are not given. Raises RecipeError or EngineError for a model
     that transformers does not know, and RecipeError for a wrong target module.
     """
-    sizes = count_sizes(config if config is not None else load_config(recipe.model), recipe)
-    device, spread = device or find_device(), find_spread(fields)
+    # A device that was given is not this one, and nothing can be tried on it.
+    config, tried = config if config is not None else load_config(recipe.model), device is None
+    sizes = count_sizes(config, recipe)
+    device = device or find_device()
+    # accelerate divides nothing among CPUs: launched with FSDP or DeepSpeed there, each process has the whole model, as in DDP.
+    spread = find_spread(fields) if device.kind == "cuda" else Spread(find_spread(fields).world)
     template = check_template(rows, tokenizer, writes=not sizes.reward, ends=_ends(recipe.model) if ends is None else ends)
     # Rows that cannot be rendered have no length.
     found = look_at(rows, tokenizer, seed=recipe.seed) if not any(f.name in UNREADABLE for f in template) else []
     batch = int(fields.get("per_device_train_batch_size", 8))
     lengths = summarize(found, len(rows), recipe.method, fields.get("max_length"), batch=batch, context=sizes.shape.context)
     in_mode = {m: recipe.model_copy(update={"mode": m}) for m in get_args(Mode)[::-1]}
-    loads = {m: make_load(r, fields, lengths, device, spread) for m, r in in_mode.items()}
+    other = _reference_sizes(recipe)
+    loads = {m: make_load(r, fields, lengths, device, spread, other) for m, r in in_mode.items()}
     memory = {m: estimate(sizes, load) for m, load in loads.items()}
     load = loads[recipe.mode]
     return Plan(
@@ -96,8 +102,23 @@ def make_plan(
         fit=judge_fit(sizes, load, device),
         lengths=lengths,
         template=template,
-        schedule=make_schedule(sizes, load, lengths, device, fields),
+        schedule=make_schedule(
+            sizes,
+            load,
+            lengths,
+            device,
+            fields,
+            (lambda length, flops: time_batch(recipe, config, sizes, load, length, flops / (device.flops or 1.0))) if tried else None,
+        ),
     )
+
+
+def _reference_sizes(recipe: TrainRecipe) -> Sizes | None:
+    """Of the recipe's `reference_model`; it gets no adapter, so that the recipe's need not fit it."""
+    if recipe.reference_model is None:
+        return None
+    bare = recipe.model_copy(update={"adapter": AdapterSettings()})
+    return count_sizes(load_config(ModelSettings(path=recipe.reference_model)), bare)
 
 
 def _ends(model: ModelSettings) -> list[int]:

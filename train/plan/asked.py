@@ -6,13 +6,16 @@ from typing import Any, Literal
 from train.plan.device import Device, Spread
 from train.plan.lengths import Lengths
 from train.plan.memory import Load
+from train.plan.sizes import Sizes
 from train.settings import TrainRecipe
 
 _WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
-def make_load(recipe: TrainRecipe, fields: Mapping[str, Any], lengths: Lengths, device: Device, spread: Spread) -> Load:
-    """`fields`: TRL's, as they will be set (see train/defaults.py)."""
+def make_load(
+    recipe: TrainRecipe, fields: Mapping[str, Any], lengths: Lengths, device: Device, spread: Spread, other: Sizes | None = None
+) -> Load:
+    """`fields`: TRL's, as they will be set (see train/defaults.py); `other`: the sizes of `reference_model`."""
     autocast = bool(fields.get("bf16", True) or fields.get("fp16"))
     limit = fields.get("max_length")
     packed = bool(fields.get("packing")) and limit is not None
@@ -28,6 +31,8 @@ def make_load(recipe: TrainRecipe, fields: Mapping[str, Any], lengths: Lengths, 
         checkpointing=bool(fields.get("gradient_checkpointing", True)),
         optimizer=str(fields.get("optim", "adamw_torch_fused")),
         reference=_reference(recipe, fields),
+        other=other,
+        second_adapter=recipe.adapter.start is not None and recipe.mode != "full" and recipe.method in ("dpo", "kto") and other is None,
         double=recipe.quantization.double,
         eager=recipe.model.attention == "eager",
         device=device.kind,

@@ -90,7 +90,7 @@ def _changes(load: Load) -> Iterator[tuple[dict[str, object], Load]]:
     single: list[tuple[dict[str, object], Load]] = []
     if not load.checkpointing:
         single.append(({"trainer.gradient_checkpointing": True}, replace(load, checkpointing=True)))
-    if load.reference == "copy":
+    if load.reference == "copy" and load.other is None:
         single.append(({"reference": "precomputed"}, replace(load, reference="precomputed")))
     if load.mode == "full" and "8bit" not in load.optimizer:
         single.append(({"trainer.optim": "paged_adamw_8bit"}, replace(load, optimizer="paged_adamw_8bit")))
@@ -109,7 +109,7 @@ def _changes(load: Load) -> Iterator[tuple[dict[str, object], Load]]:
 
 def _in_mode(load: Load, mode: str) -> Load:
     """The same training with an adapter, whose reference needs no second model, and whose base is bf16 where the device is."""
-    reference = "adapter_off" if load.reference == "copy" else load.reference
+    reference = "adapter_off" if load.reference == "copy" and load.other is None else load.reference
     return replace(load, mode=mode, reference=reference, width=2 if load.autocast else load.width)
 
 

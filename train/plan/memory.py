@@ -51,6 +51,10 @@ class Load:
     optimizer: str = "adamw_torch_fused"
     reference: Literal["none", "adapter_off", "precomputed", "copy"] = "none"
     """Where a reference's log-probabilities come from; `copy`: a second whole model stays in memory."""
+    other: Sizes | None = None
+    """Of that second model, where it is another one than the trained one."""
+    second_adapter: bool = False
+    """The adapter that training goes on from stays in memory, as the reference (TRL, DPOTrainer, "ref")."""
     double: bool = True
     """The scales of 4-bit weights are quantized too."""
     eager: bool = False
@@ -120,7 +124,7 @@ def estimate(sizes: Sizes, load: Load) -> Memory:
     head_gradient = sizes.head * load.width if load.mode == "full" else 0.0
     moments = {
         "the forward pass": kept + saved + _casts(sizes, load) + forward,
-        "the reference pass": kept + saved + _reference_pass(sizes, load, forward),
+        "the reference pass": kept + saved + _reference_pass(load.other or sizes, load),
         "the output layer's backward pass": kept + saved + backward,
         "the first layer of the backward pass": max(kept, head_gradient) + saved + working,
         "the last layer of the backward pass": gradients + saved / max(1, sizes.shape.layers) + working,
@@ -159,7 +163,9 @@ def _weights(sizes: Sizes, load: Load) -> float:
 
 
 def _reference(sizes: Sizes, load: Load) -> float:
-    return _base_weights(sizes, load) / load.part("weights") if load.reference == "copy" else 0.0
+    """A second model, or a second adapter, which PEFT makes in fp32 and nothing trains."""
+    model = _base_weights(load.other or sizes, load) if load.reference == "copy" else 0.0
+    return (model + (4.0 * sizes.adapter if load.second_adapter else 0.0)) / load.part("weights")
 
 
 def _states(sizes: Sizes, load: Load) -> float:
@@ -255,11 +261,12 @@ def _head(sizes: Sizes, load: Load) -> tuple[float, float]:
     return beside + there, beside + back + taken * s.hidden * (4 + load.width) + weight
 
 
-def _reference_pass(sizes: Sizes, load: Load, head: float) -> float:
-    """Without gradients, one layer is there at a time. KTO makes such a pass for its KL term as well."""
+def _reference_pass(sizes: Sizes, load: Load) -> float:
+    """Of the reference's own model. Without gradients, one layer is there at a time. KTO makes such a pass for its KL term as well."""
     if load.reference not in ("adapter_off", "copy"):
         return 0.0
     s, c = sizes.shape, load.compute
+    head, _ = _head(sizes, load)
     unpacked = sizes.largest * c if load.mode == "qlora" else 0.0
     return load.tokens * (3 * s.intermediate * c + 4 * s.hidden * c) + head + unpacked + _casts(sizes, load)
 

@@ -1,6 +1,6 @@
 """How many steps a training takes, and about how long: arithmetic on its matrix products and the speed of the device."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -26,11 +26,18 @@ _UNPACKED_S = {"cuda": (2e-12, 1e-11), "cpu": (5e-10, 3e-9)}
 _BATCH_S = {"cuda": (0.01, 0.04), "cpu": (0.03, 0.15)}
 """Seconds that the trainer takes for a batch by itself: collating, metrics, the optimiser's many small tensors."""
 
+_AS_FAST, _TRAINER_S = (0.9, 1.5), (0.005, 0.05)
+"""Where a batch was tried: times what the fastest and the slowest one took; and the trainer's own seconds for a batch."""
+
 _BYTES_A_S = {"cuda": (2e12, 4e11), "cpu": (1e10, 2e9)}
 """Speed of what is not a matrix product, and waits for memory."""
 
 _LOGIT_BYTES = {"cuda": 8, "cpu": 120}
 """Read and written for one logit: in one kernel on a GPU, in some thirty operations in fp32 elsewhere."""
+
+
+Trial = Callable[[int, float], tuple[float, float] | None]
+"""Sequence length and FLOP of one batch, to its seconds as tried, at best and at worst; None where it was not tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +55,13 @@ class Schedule:
     flops: float
     seconds: tuple[float, float] | None
     """At best and at worst; None where the device was not measured."""
+    tried: bool = False
+    """Whether a batch was tried out (train/plan/timing.py), or the seconds are arithmetic alone."""
 
 
-def make_schedule(sizes: Sizes, load: Load, lengths: Lengths, device: Device, fields: Mapping[str, Any]) -> Schedule:
+def make_schedule(
+    sizes: Sizes, load: Load, lengths: Lengths, device: Device, fields: Mapping[str, Any], trial: Trial | None = None
+) -> Schedule:
     """Steps as transformers' Trainer counts them: the batches of an epoch, then their groups, both rounded up."""
     rows = _rows(lengths, load, fields)
     batches = ceil(rows / (load.batch * load.world)) if rows else 0
@@ -62,6 +73,7 @@ def make_schedule(sizes: Sizes, load: Load, lengths: Lengths, device: Device, fi
     wide = float(load.length if fields.get("packing") else lengths.padded or load.length)
     sequences = rows * epochs * (load.sequences // load.batch)
     flops = _a_token(sizes, load, wide) * sequences * wide + _once(sizes, load, rows, wide)
+    batch_s = trial(ceil(wide), flops / (steps * load.accumulation * load.world)) if trial and steps else None
     return Schedule(
         rows=rows,
         rows_a_step=load.batch * load.accumulation * load.world,
@@ -69,7 +81,10 @@ def make_schedule(sizes: Sizes, load: Load, lengths: Lengths, device: Device, fi
         steps=steps,
         tokens=round(sequences * wide),
         flops=flops,
-        seconds=_seconds(sizes, load, device, flops, steps, sequences * wide) if device.flops else None,
+        seconds=_as_tried(sizes, load, batch_s, steps)
+        if batch_s is not None
+        else (_seconds(sizes, load, device, flops, steps, sequences * wide) if device.flops else None),
+        tried=batch_s is not None,
     )
 
 
@@ -91,18 +106,34 @@ def passes(load: Load) -> float:
     return trained + float(load.checkpointing) + others
 
 
+def _as_ours(sizes: Sizes, load: Load) -> float:
+    """Passes through the trained model that cost as much as all passes do: a reference of another size takes another time."""
+    reference = 0.0 if load.other is None or load.reference != "copy" else load.other.active / sizes.active - 1.0
+    return passes(load) + reference * (2.0 if load.method == "kto" else 1.0)
+
+
 def _a_token(sizes: Sizes, load: Load, length: float) -> float:
     """2 for each weight that a token meets; attention 4 x length x width of the heads a layer, masked or not."""
     s = sizes.shape
     forward = 2.0 * sizes.active + 4.0 * s.layers * s.query * length
     own = 6.0 * sizes.adapter if load.mode != "full" else 0.0
-    return forward * passes(load) + own
+    return forward * _as_ours(sizes, load) + own
 
 
 def _once(sizes: Sizes, load: Load, rows: int, length: float) -> float:
     if load.reference != "precomputed":
         return 0.0
     return 2.0 * sizes.active * rows * (load.sequences // load.batch) * length
+
+
+def _as_tried(sizes: Sizes, load: Load, batch_s: tuple[float, float], steps: int) -> tuple[float, float]:
+    """From the seconds of one batch at best and at worst."""
+    batches = steps * load.accumulation
+    found = []
+    for n in (0, 1):
+        unpacked = passes(load) * sizes.quantized * _UNPACKED_S["cpu"][n] if load.mode == "qlora" else 0.0
+        found.append(batches * (batch_s[n] * _AS_FAST[n] + unpacked + _TRAINER_S[n]))
+    return found[0], found[1]
 
 
 def _seconds(sizes: Sizes, load: Load, device: Device, flops: float, steps: int, tokens: float) -> tuple[float, float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.errors import RecipeError
+from pipeline.sources import at_hand
 from train.base import adapter_config
 from train.methods import load_method
 from train.settings import TrainRecipe
@@ -158,11 +159,23 @@ def _shape(model: Any, text: Any) -> Shape:
     )
 
 
+def _config(recipe: TrainRecipe, model: Any) -> Any:
+    """Of a new adapter, or of the one that training goes on from, whose own rank and layers hold."""
+    start = None if recipe.adapter.start is None else at_hand(recipe.adapter.start)
+    if start is None or not (start / "adapter_config.json").is_file():  # that it is missing, train/base.py says
+        return adapter_config(recipe, model)
+    from peft import PeftConfig
+
+    found = PeftConfig.from_pretrained(str(start))
+    found.inference_mode = False
+    return found
+
+
 def _adapter_parameters(model: Any, recipe: TrainRecipe) -> list[Any]:
     """What an adapter would train. The model is no longer the same afterwards."""
     import torch
     from peft import get_peft_model
 
     with torch.device("meta"):
-        wrapped = get_peft_model(model, adapter_config(recipe, model))
+        wrapped = get_peft_model(model, _config(recipe, model))
     return [p for p in wrapped.parameters() if p.requires_grad]

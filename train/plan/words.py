@@ -169,7 +169,8 @@ def on_schedule(schedule: Schedule) -> str:
     if schedule.seconds is None:
         return f"{text}."
     low, high = schedule.seconds
-    return f"{text}; about {duration(low)} to {duration(high)} by the speed of this device, measurements and samples not counted."
+    how = "a batch that was tried out on this machine" if schedule.tried else "arithmetic and the speed of this device"
+    return f"{text}; about {duration(low)} to {duration(high)} by {how}, measurements and samples not counted."
 
 
 def duration(seconds: float) -> str:

@@ -70,6 +70,9 @@ class ArgillaServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._sockets: Path | None = None
         self._lock: IO[str] | None = None
+        # One for all requests, since each makes a TLS context (30 ms); without connections that are kept, since the server may be
+        # killed between two requests.
+        self._client = httpx.Client(timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
         self._keys: dict[str, str] = {}
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)  # the database holds API keys
         for name in ("api-key", "password", "secret"):
@@ -135,7 +138,7 @@ class ArgillaServer:
 
     def _answers(self) -> bool:
         with suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/api/v1/status", timeout=5).status_code == 200
+            return self._client.get(f"{self.url}/api/v1/status", timeout=5).status_code == 200
         return False
 
     def stop(self) -> None:
@@ -213,7 +216,7 @@ class ArgillaServer:
 
     def requests(self) -> dict[str, int]:
         """`"POST /api/v1/users": 2`: what was asked since the start, this question left out."""
-        seen: dict[str, int] = httpx.get(f"{self.url}/harness/requests").json()
+        seen: dict[str, int] = self._client.get(f"{self.url}/harness/requests").json()
         return seen
 
     def get(self, place: str, key: str | None = None) -> Any:
@@ -227,7 +230,7 @@ class ArgillaServer:
 
     def _ask(self, method: str, place: str, body: Any, key: str | None) -> Any:
         headers = {"X-Argilla-Api-Key": key or self.api_key}
-        reply = httpx.request(method, f"{self.url}/api/v1/{place}", json=body, headers=headers, timeout=60)
+        reply = self._client.request(method, f"{self.url}/api/v1/{place}", json=body, headers=headers)
         assert reply.is_success, f"{method} {place}: {reply.status_code} {reply.text}"
         return reply.json()
 

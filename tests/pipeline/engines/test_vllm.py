@@ -347,6 +347,18 @@ def test_a_server_that_does_not_start_shows_its_last_lines_and_no_secret(tmp_pat
     assert is_gone(fake.starts[0])
 
 
+def test_a_port_that_somebody_took_meanwhile_is_replaced_once_by_another(tmp_path, fake):
+    fake.does(taken=1)
+    (reply,) = ask(tmp_path, "a")
+    assert reply.text == "org/model: a"
+    assert len({option(start, "--port") for start in fake.starts}) == 2
+    fake.does(taken=4)
+    (error,) = ask(tmp_path, "b")
+    assert "Address already in use" in str(error)
+    assert len(fake.starts) == 4
+    assert all(is_gone(start) for start in fake.starts)
+
+
 @pytest.mark.slow
 def test_a_server_that_never_becomes_healthy_is_stopped(tmp_path, fake):
     fake.does(silent=True)

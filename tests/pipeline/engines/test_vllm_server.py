@@ -1,6 +1,6 @@
 """The vllm engine and the real server: every trap that is known of it, on a model with random weights.
 
-One server is up for most of these tests; a start costs 25 seconds of two cores.
+One server is up for most of these tests (tests/pipeline/conftest.py); a start costs 25 seconds of two cores.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from pipeline.model import make_engine
 from pipeline.records import Request
 from pipeline.settings import ModelSettings, plugin_settings
 from tests.harness.paid import user, with_model
-from tests.harness.vllm import NO_VLLM, ROOT, make_adapter, make_vllm_model, processes, wait_until
+from tests.harness.vllm import NO_VLLM, ROOT, processes, wait_until
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(240), pytest.mark.skipif(NO_VLLM is not None, reason=NO_VLLM or "")]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(600), pytest.mark.skipif(NO_VLLM is not None, reason=NO_VLLM or "")]
 
 VERDICT = {
     "type": "object",
@@ -31,14 +31,14 @@ VERDICT = {
 }
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    pytest.importorskip("peft", reason="peft is not installed: pip install -e '.[train]'")
-    place = tmp_path_factory.mktemp("vllm")
-    make_adapter(make_vllm_model(place / "base"), place / "adapter")
-    make_adapter(place / "base", place / "late", rank=2, seed=1)
-    make_vllm_model(place / "other", seed=1)
-    return place
+@pytest.fixture
+def place(vllm_models):
+    return vllm_models
+
+
+@pytest.fixture
+def base(vllm_base):
+    return vllm_base
 
 
 def settings(**fields):
@@ -93,7 +93,7 @@ def test_two_servers_side_by_side_have_a_core_each_and_neither_outlives_a_killed
     bound = {p.environment.get("VLLM_CPU_OMP_THREADS_BIND") for p in ours if "VLLM_API_KEY" in p.environment}
     assert len(bound) == 2
     assert None not in bound
-    assert wait_until(lambda: not processes(str(place)), 30)
+    assert wait_until(lambda: not processes(str(place)), 60)
 
 
 def test_a_folder_that_holds_no_model_is_an_error_with_the_logs_last_lines(tmp_path, monkeypatch):
@@ -108,17 +108,6 @@ def test_a_folder_that_holds_no_model_is_an_error_with_the_logs_last_lines(tmp_p
 
 
 # --- one server for the rest
-
-
-@pytest.fixture(scope="module")
-def base(place):
-    """The settings of the base model; its server is up, with one adapter."""
-    fields = {"model": str(place / "base"), "sampling": {"temperature": 0.9, "max_tokens": 48, "seed": 7}}
-    keeper = make_engine("keeper", settings(**fields, adapter=str(place / "adapter")))
-    asyncio.run(keeper.start())
-    yield fields
-    asyncio.run(keeper.close())
-    assert not processes(str(place))
 
 
 def server_of(base):

@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import yaml
 
 from pipeline.evaluate.answers import AFTER, BEFORE
 from pipeline.evaluate.compare import Compared, Outcome
+from pipeline.identity.dataset import EVALUATION
+from pipeline.tables import write_table
 from tests.harness.shards import answer, prompt
 
 JUDGE = {"kind": "rule", "reference": "contains"}
@@ -60,6 +63,28 @@ def scripted(folder: Path, before: Any, after: Any, questions: int = 40, **more:
 def rights(numbers: range | list[int], text: str = "I say right{n}, and no more") -> Any:
     """A script that is right on these questions and wrong on all others."""
     return {"replies": {f"question {n}.": text.format(n=n) for n in numbers}, "default": "I cannot say"}
+
+
+def make_identity(folder: Path, names: int = 1) -> Path:
+    """The evaluation of an identity dataset: so many questions for the model's name, one task, and one on the dev side."""
+    about = {"kind": "identity", "family": "name", "asks": "name", "expected": ["Aria"]}
+    task = {"kind": "skill", "family": "maths", "asks": None, "expected": ["4"]}
+    asked = [
+        *((f"What is your name, in {n} words?", {**about, "split": "test-phrasings"}) for n in range(names)),
+        ("What is 2 + 2?", {**task, "split": "test-phrasings"}),
+        ("Dev?", {**about, "split": "dev"}),
+    ]
+    same = {"language": "en", "phrasing": "a", "fact": None, "answer_language": "en"}
+    rows = [{**same, **about, "id": str(n), "messages": [{"role": "user", "content": text}]} for n, (text, about) in enumerate(asked)]
+    write_table(pa.Table.from_pylist(rows, schema=EVALUATION), folder / "evaluation" / "questions.parquet", "key")
+    true = {"identity": {"name": "Aria", "maker": "Northwind Labs", "facts": {}}}
+    (folder / "evaluation" / "facts.json").write_text(json.dumps(true))
+    return folder
+
+
+def says(name: str, sum_: int, **more: Any) -> Any:
+    """A script for the questions of `make_identity`."""
+    return {"replies": {"your name": f"My name is {name}.", "2 + 2": f"It is {sum_}.", **more.pop("replies", {})}, **more}
 
 
 def row(number: int, outcome: Outcome, *, after: str = "a b", before: str = "c d", question: int | None = None) -> Compared:

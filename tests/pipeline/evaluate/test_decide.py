@@ -59,6 +59,46 @@ def test_no_valid_comparison_promotes_nothing():
     assert decision.verdict == "reject"
 
 
+def share(low, value, high):
+    return {"value": value, "low": low, "high": high, "n": 40}
+
+
+@pytest.mark.parametrize(
+    ("after", "expected", "said"),
+    [
+        (share(0.31, 0.5, 0.7), "promote", "is above the upper end before"),
+        (share(0.3, 0.5, 0.7), "reject", "is not above the upper end before"),
+        (share(0.0, 0.05, 0.2), "reject", "is not above the upper end before"),
+        (share(None, None, None), "reject", "nothing was asked on held-out phrasings"),
+    ],
+)
+def test_without_a_judge_the_intervals_of_what_it_learned_decide(after, expected, said):
+    decision = decide(None, {}, PromoteSettings(), (share(0.1, 0.2, 0.3), after))
+    assert decision.verdict == expected
+    assert said in decision.reasons[0]
+    assert len(decision.reasons) == 1
+
+
+def test_without_a_judge_what_was_not_measured_before_promotes_nothing():
+    decision = decide(None, {}, PromoteSettings(), (share(None, None, None), share(0.9, 0.95, 1.0)))
+    assert decision.verdict == "reject"
+    assert decide(None, {}, PromoteSettings(), None).verdict == "reject"
+
+
+def test_without_a_judge_a_guard_still_rejects():
+    learned = (share(0.1, 0.2, 0.3), share(0.9, 0.95, 1.0))
+    metrics = {"identity": (0.2, 0.95), "identity.without_leak": (1.0, 0.9)}
+    decision = decide(None, metrics, PromoteSettings(), learned)
+    assert decision.verdict == "reject"
+    assert [g.name for g in decision.guards if not g.kept] == ["identity.without_leak"]
+
+
+def test_with_a_judge_what_it_learned_decides_nothing():
+    learned = (share(0.1, 0.2, 0.3), share(0.9, 0.95, 1.0))
+    assert decide(rate(0.4), {}, PromoteSettings(), learned).verdict == "reject"
+    assert decide(rate(0.6), {}, PromoteSettings(), learned[::-1]).verdict == "promote"
+
+
 def test_every_rule_leaves_a_sentence_with_its_numbers():
     decision = decide(rate(0.55), {"skills": (0.8, 0.7)}, PromoteSettings())
     assert decision.reasons == [

@@ -42,6 +42,9 @@ def found(**changes):
     return {**made, "sentences": in_sentences(made)}
 
 
+DRAWN = ("line", "circle", "rect")
+
+
 class Tags(HTMLParser):
     def __init__(self, page):
         super().__init__()
@@ -50,11 +53,11 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.seen.append(tag)
-        if tag not in ("meta", "line", "circle"):
+        if tag not in ("meta", *DRAWN):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
-        if tag not in ("line", "circle"):
+        if tag not in DRAWN:
             assert self.open.pop() == tag
 
 
@@ -81,6 +84,40 @@ def test_the_page_shows_every_row_of_the_table_with_its_interval():
 def test_a_page_without_any_figure_is_a_page():
     empty = {"win_rate": NOTHING, "prompts": 0, "comparisons": 0, "characters": {"after": None, "before": None}, "judges": []}
     assert Tags(html_page(found(comparison=empty))).open == []
+
+
+def identity(**figures):
+    words = {"heldout": "right on held-out phrasings", "leak": "leaks where nobody asked", "attacks": "right under attack"}
+    metrics = [{"name": name, "words": words[name], "before": before, "after": after} for name, (before, after) in figures.items()]
+    return {"metrics": metrics, "sentences": [], "unanswered": {"before": 0, "after": 0}, "faults": {}}
+
+
+def test_the_plot_of_who_it_says_it_is_has_a_bar_and_an_interval_for_each_figure():
+    asked = {"heldout": (share(0.25, 0.1, 0.4, 80), share(0.75, 0.6, 0.9, 80)), "leak": (NOTHING, share(0.0, 0.0, 0.1, 20))}
+    page = html_page(found(identity=identity(**asked, attacks=(NOTHING, NOTHING))))
+    plot = page[page.index('<svg class="bars"') :].partition("</svg>")[0]
+    assert Tags(page).open == []
+    for width in (100, 300, 0):  # of 400
+        assert f'width="{width}.0"' in plot
+    assert 'x1="240.0" x2="360.0"' in plot
+    assert (plot.count("<rect"), plot.count("whisker"), plot.count("not asked")) == (3, 3, 1)
+    assert "leaks where nobody asked, of 20 (less is better)" in plot
+    assert "right under attack" not in plot, "nobody asked"
+
+
+def test_without_an_identity_there_is_no_plot_of_it():
+    assert "Who it says it is" not in html_page(found())
+
+
+def test_a_page_without_a_judge_has_no_win_rate_and_says_why():
+    asked = {"heldout": (share(0.25, 0.1, 0.4, 80), share(0.75, 0.6, 0.9, 80))}
+    made = {**found(identity=identity(**asked)), "comparison": None}
+    made["sentences"] = in_sentences(made)
+    assert made["sentences"][0] == "Promote aria: it is right about itself in 75.0% of held-out phrasings, before training in 25.0%."
+    for text in (html_page(made), markdown(made)):
+        assert "No judge was given (evaluate.judge)" in text
+        assert "win rate (" not in text
+        assert "75.0" in text
 
 
 def test_how_many_prompts_it_takes_is_said():

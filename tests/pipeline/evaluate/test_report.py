@@ -139,11 +139,6 @@ def test_held_out_accuracy_is_that_of_the_step_that_was_kept():
 # --- bad input: a sentence each
 
 
-def test_no_judge_is_refused(tmp_path):
-    with pytest.raises(RecipeError, match=r"evaluate\.judge is missing"):
-        run(tmp_path, rights([0]), rights([1]), judge=None)
-
-
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

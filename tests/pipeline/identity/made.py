@@ -22,6 +22,7 @@ def command(out: Path, name: str = "Aria", maker: str = "Northwind Labs", **give
         "languages": "en",
         "model": None,
         "strong": None,
+        "keep": None,
         "contrast": 0.35,
         "seed": 0,
         "as_json": True,

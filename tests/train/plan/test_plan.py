@@ -116,3 +116,27 @@ def test_the_device_at_hand_is_found_and_measured():
     found = find_device()
     assert 0 < found.free <= found.total
     assert found.flops > 1e8
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(("method", "mode"), [("dpo", "lora"), ("sft", "full")])
+def test_the_seconds_foreseen_are_those_of_a_training_on_this_machine_within_a_factor_of_three(method, mode, tiny_model, tmp_path):
+    from tests.harness.training import make_recipe
+    from train.asked import ask
+    from train.run import train
+    from train.watch import read_log
+
+    trainer = {"max_steps": 30, "per_device_train_batch_size": 8, "bf16": False}
+    raw = make_recipe(tmp_path, tiny_model, method=method, mode=mode, trainer=trainer)
+    schedule = ask(raw).plan.schedule
+    train(raw)
+
+    steps = [row["seconds"] for row in read_log(tmp_path / "out" / "log.jsonl") if "loss" in row]
+    low, high = schedule.seconds
+    assert schedule.tried
+    foreseen, took = (low * high) ** 0.5, (steps[-1] - steps[0]) * 30 / 29
+    assert took / 3 < foreseen < took * 3, (low, high, took)
+
+
+def test_a_device_that_is_not_this_one_is_not_tried(tokenizer):
+    assert not plan(tokenizer).schedule.tried
