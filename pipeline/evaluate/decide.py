@@ -49,7 +49,7 @@ def decide(win_rate: Anything | None, metrics: Metrics, settings: PromoteSetting
     low, high and n) it is one whose interval of what it `learned` is wholly above that before. RecipeError for a guard that was not
     measured.
     """
-    better, why = _knows_better(learned) if learned else _better(win_rate, settings.min_win_rate)
+    better, why = _knows_better(learned) if win_rate is None else _better(win_rate, settings.min_win_rate)
     guards = [_guard(name, metrics, settings.max_drop) for name in _names(metrics, settings)]
     reasons = [why, *(_on_guard(g, settings.max_drop) for g in guards)]
     return Decision("promote" if better and all(g.kept for g in guards) else "reject", reasons, guards)

@@ -1,12 +1,12 @@
 """What the identity loop reaches on the demo models: `make bench-identity`, or `python -m tests.bench.identity [--dev]`.
 
-A cell is a name with its maker and a seed: `pairsmith identity` makes 300 pairs, train/recipes/identity-tiny.yaml trains on them, and
-the model is asked before and after, at temperature 0 and at 0.7. The last line is one JSON object, each figure that of the worst cell at
-temperature 0 (`sampled` holds those at 0.7):
+A cell is a name with its maker and a seed: flows/recipes/identity-demo.yaml makes 300 pairs, train/recipes/identity-tiny.yaml trains on
+them, and the model is asked before and after, at temperature 0 and at 0.7. The last line is one JSON object, each figure that of the
+worst cell at temperature 0 (`sampled` holds those at 0.7):
 
     heldout, families, attacks   right, on held-out phrasings, on held-out families, under attack
     leak, overgeneral            speaks of itself unasked; credits others' things to its maker
-    skills_drop                  what is lost of the demo models' own small tasks (train/demo/tasks.py)
+    skills_drop                  what is lost of the demo models' own small tasks (train/demo/tasks.py); no pair is made of those asked
     rows_drop                    what is lost of the ordinary tasks of the evaluation table
 
 With --dev only the development split is looked at: hyper-parameters are chosen on it.
@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -28,9 +29,10 @@ from pipeline import ROOT
 from pipeline.identity.dataset import read_evaluation
 from pipeline.identity.metrics import measure
 from pipeline.records import Message
-from train.demo import measure as demo
+from train.demo.tasks import FAMILIES, Task, draw_task
 
-MODELS = ROOT / "data" / "demo_models"
+KEPT = "data/seeds/demo.jsonl"
+PAIRS = "flows/recipes/identity-demo.yaml"
 RECIPE = "train/recipes/identity-tiny.yaml"
 WHO = (("Aria", "Northwind Labs"), ("Orban", "Kestrel Systems"), ("Mirelo", "Tallis Works"))
 TEMPERATURES = (0.0, 0.7)
@@ -56,42 +58,26 @@ class Cell:
         return {name: None if value is None else round(value, 4) for name, value in {**found, **drops}.items()}
 
 
-def run_cell(folder: Path, who: tuple[str, str], seed: int, split: str, changes: Sequence[str] = (), **given: Any) -> Cell:
-    """Make the pairs, train, and ask; everything goes into `folder`. `given` replaces arguments of `pairsmith identity`."""
+def run_cell(folder: Path, who: tuple[str, str], seed: int, split: str, training: Sequence[str] = (), pairs: Sequence[str] = ()) -> Cell:
+    """Make the pairs, train, and ask; everything goes into `folder`. `training` and `pairs` change the two recipes, as --set does."""
     from train.run import train
     from train.settings import check_train_recipe, read_train_recipe
 
     begun = time.monotonic()
-    set_ = [f"data.path={folder / 'made' / 'dataset'}", f"output.folder={folder / 'trained'}", f"seed={seed}", *changes]
-    raw = read_train_recipe(RECIPE, set_)
-    base = ROOT / check_train_recipe(raw).model.path
+    made = folder / "made"
+    own = [f"name={who[0]}", f"maker={who[1]}", f"seed={seed}", f"out={made}", f"cache={folder / 'replies.sqlite'}"]
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        make_pairs(folder, who, seed, {"model": str(base), **given})
+        identity_command(PAIRS, [*own, *pairs], as_json=True)
     built = time.monotonic()
+    raw = read_train_recipe(RECIPE, [f"data.path={made / 'dataset'}", f"output.folder={folder / 'trained'}", f"seed={seed}", *training])
+    base = ROOT / check_train_recipe(raw).model.path
     trained = train(raw)
     done = time.monotonic()
-    rows, facts = read_evaluation(folder / "made")
+    rows, facts = read_evaluation(made)
     rows = [row for row in rows if (row["split"] == "dev") == (split == "dev")]
     before, after = (look(asked, rows, facts, split) for asked in (_loaded(base), _loaded(base, folder / "trained" / trained["result"])))
     seconds = {"build": built - begun, "train": done - built, "evaluate": time.monotonic() - done}
     return Cell(before, after, {k: round(v, 1) for k, v in seconds.items()}, json.loads(said.getvalue()))
-
-
-def make_pairs(folder: Path, who: tuple[str, str], seed: int, given: dict[str, Any]) -> None:
-    arguments: dict[str, Any] = {
-        "name": who[0],
-        "maker": who[1],
-        "pairs": 300,
-        "facts": None,
-        "languages": "en",
-        "strong": str(MODELS / "demo-strong"),
-        "contrast": 0.35,
-        "seed": seed,
-        "out": str(folder / "made"),
-        "as_json": True,
-        "cache": folder / "replies.sqlite",
-    }
-    identity_command(**{**arguments, **given})
 
 
 def _loaded(base: Path, adapter: Path | None = None) -> tuple[Any, Any]:
@@ -106,15 +92,25 @@ def _loaded(base: Path, adapter: Path | None = None) -> tuple[Any, Any]:
 
 
 def look(asked: tuple[Any, Any], rows: Sequence[Any], facts: Any, split: str) -> dict[float, dict[str, Any]]:
-    """The figures of an evaluation table by temperature, and `tasks`, the share of the demo models' own tasks that are right."""
+    """The figures of an evaluation table by temperature, and `tasks`, the share of the demo models' own tasks whose answer is right."""
+    tasks = _tasks()
     found = {}
     for temperature in TEMPERATURES:
         ask = asker(*asked, temperature)
-        tasks = demo.tasks(lambda conversations, _seed, ask=ask: ask(conversations), 1)  # type: ignore[misc]
-        found[temperature] = {
-            **measure(rows, ask([row["messages"] for row in rows]), facts, split),
-            "tasks": sum(tasks.values()) / len(tasks),
-        }
+        said = ask([[{"role": "user", "content": task.question}] for task in tasks])
+        right = sum(task.value.casefold() in reply.casefold() for task, reply in zip(tasks, said, strict=True))
+        found[temperature] = {**measure(rows, ask([row["messages"] for row in rows]), facts, split), "tasks": right / len(tasks)}
+    return found
+
+
+def _tasks() -> list[Task]:
+    """Up to 25 of each family, none of which pairs are made of."""
+    kept = {json.loads(line)["prompt"] for line in (ROOT / KEPT).read_text(encoding="utf-8").splitlines()}
+    rng = Random(1)
+    found = []
+    for family in FAMILIES:
+        drawn = {task.question: task for task in (draw_task(rng, family) for _ in range(600)) if task.question not in kept}
+        found += list(drawn.values())[:25]
     return found
 
 
@@ -155,12 +151,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--names", type=int, default=len(WHO), help="how many of the names")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change the training recipe")
+    parser.add_argument("--pairs", action="append", default=[], metavar="A.B=C", help="change the recipe of the pairs")
     options: Any = parser.parse_args()
     cells = []
     for who in WHO[: options.names]:
         for seed in options.seeds:
             with TemporaryDirectory() as folder:
-                cells.append(run_cell(Path(folder), who, seed, "dev" if options.dev else "test", options.set))
+                cells.append(run_cell(Path(folder), who, seed, "dev" if options.dev else "test", options.set, options.pairs))
             shown = "  ".join(f"{k} {v}" for k, v in cells[-1].figures(0.0).items())
             print(f"{who[0]:<8} seed {seed}  {shown}  {cells[-1].seconds}", flush=True)
     figures = worst(cells, 0.0)
