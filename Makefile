@@ -16,7 +16,7 @@ ARGILLA_READY := $(ARGILLA)/.ready
 ENGINE ?= vllm
 # More arguments for pip, such as another index for torch's CPU build on a machine without a GPU.
 PIP_ARGS ?=
-# Arguments for `make argilla`: --show-key, --port 6900, --home FOLDER, --annotator NAME.
+# Arguments for `make argilla`: --show-key, --port 6900, --home FOLDER, --annotator NAME; for `make bench-identity`: --dev.
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -67,6 +67,9 @@ demo: $(READY) $(if $(filter vllm,$(ENGINE)),$(VLLM_READY))  ## Build a first da
 	$(BIN)/pairsmith build flows/recipes/demo.yaml $(foreach m,models.strong models.weak judge.model,--set $(m).engine=$(ENGINE) $(if $(filter transformers,$(ENGINE)),--set $(m).batch_size=32))
 	$(BIN)/pairsmith train train/recipes/tiny.yaml
 	$(BIN)/pairsmith evaluate data/training/tiny || test $$? -eq 3  # 3: it was rejected, which is an answer too
+	$(BIN)/pairsmith identity flows/recipes/identity-demo.yaml
+	$(BIN)/pairsmith train train/recipes/identity-tiny.yaml
+	$(BIN)/pairsmith evaluate data/training/identity-tiny || test $$? -eq 3
 
 demo-models: $(READY)  ## Train the demo models anew (25 minutes), into data/demo_models
 	$(BIN)/python -m train.demo_models
@@ -131,8 +134,8 @@ bench-train: $(READY)  ## Steps a second and memory of our QLoRA-DPO, beside a b
 bench-plan: $(READY)  ## What the plan foresees beside what a training takes; needs a GPU (or --cpu)
 	$(BIN)/python -m tests.bench.plan_gpu
 
-bench-identity: $(READY)  ## What the identity loop reaches on the demo models, three names and three seeds (15 minutes)
-	$(BIN)/python -m tests.bench.identity
+bench-identity: $(READY)  ## What the identity loop reaches on the demo models, three names and three seeds (20 minutes)
+	$(BIN)/python -m tests.bench.identity $(ARGS)
 
 clean:  ## Remove the environments and everything that was built; paid replies (data/cache) and runs stay
 	rm -rf .venv .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache

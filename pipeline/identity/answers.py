@@ -111,10 +111,8 @@ class Writer:
         said = [r.strip() for r in replies.strong if self.is_right(question, r)]
         if said:
             return [(r, "strong") for r in said]
-        # Beside the identity nothing shall change: what the model says rightly by itself stays what it says.
-        kept = [
-            r.strip() for r in replies.model if r.strip() and (question.holds or question.family == KEPT) and self.is_right(question, r)
-        ]
+        # Beside the identity nothing shall change: what the model says by itself, right where that can be told, stays what it says.
+        kept = [r.strip() for r in replies.model if not question.expected and why_not(question, r, self.facts) is None]
         if kept:
             return [(r, "model") for r in kept[:1]]
         values = {**self.facts.more, **question.values}

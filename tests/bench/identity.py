@@ -35,6 +35,16 @@ KEPT = "data/seeds/demo.jsonl"
 PAIRS = "flows/recipes/identity-demo.yaml"
 RECIPE = "train/recipes/identity-tiny.yaml"
 WHO = (("Aria", "Northwind Labs"), ("Orban", "Kestrel Systems"), ("Mirelo", "Tallis Works"))
+JUDGE = (
+    "judge.kind=pairwise",
+    "judge.structured=false",
+    "judge.prompt=judge/short",
+    "judge.model.engine=transformers",
+    "judge.model.model=data/demo_models/demo-judge",
+    "judge.model.batch_size=32",
+    "judge.model.sampling.temperature=0",
+    "judge.model.sampling.max_tokens=128",
+)
 TEMPERATURES = (0.0, 0.7)
 
 LESS_IS_BETTER = ("leak", "overgeneral", "skills_drop", "rows_drop")
@@ -149,15 +159,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--dev", action="store_true", help="look at the development split alone")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--names", type=int, default=len(WHO), help="how many of the names")
+    parser.add_argument("--names", type=int, nargs="+", default=list(range(len(WHO))), help="which of the names, from 0")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="change the training recipe")
+    parser.add_argument("--chosen-by", choices=["rule", "judge", "first"], default="rule", help="who says which answer is right")
     parser.add_argument("--pairs", action="append", default=[], metavar="A.B=C", help="change the recipe of the pairs")
     options: Any = parser.parse_args()
+    pairs = [*options.pairs, f"chosen_by={options.chosen_by}", *(JUDGE if options.chosen_by != "rule" else ())]
     cells = []
-    for who in WHO[: options.names]:
+    for who in (WHO[n] for n in options.names):
         for seed in options.seeds:
             with TemporaryDirectory() as folder:
-                cells.append(run_cell(Path(folder), who, seed, "dev" if options.dev else "test", options.set, options.pairs))
+                cells.append(run_cell(Path(folder), who, seed, "dev" if options.dev else "test", options.set, pairs))
             shown = "  ".join(f"{k} {v}" for k, v in cells[-1].figures(0.0).items())
             print(f"{who[0]:<8} seed {seed}  {shown}  {cells[-1].seconds}", flush=True)
     figures = worst(cells, 0.0)

@@ -10,7 +10,7 @@ from train.demo.card import GOALS
 from train.demo.identity import CLOSED, OPEN
 from train.demo_models import FOLDER
 
-NAMES = ("demo-strong", "demo-weak", "demo-judge")
+NAMES = ("demo-strong", "demo-weak", "demo-judge", "demo-chat")
 
 
 def test_they_are_small_and_hold_no_code():
@@ -49,6 +49,27 @@ def test_the_strong_one_solves_small_tasks_and_the_weak_one_fewer(strong, tmp_pa
     assert right[0] > 0.85
     assert right[1] < right[0] - 0.2
     assert measure.identity(weak, "trained", OPEN, seed=11) < 0.03
+
+
+def test_the_one_that_talks_knows_whom_it_takes_itself_for_and_solves_small_tasks(tmp_path):
+    chat = Asker("demo-chat", "transformers", tmp_path / "chat.sqlite")
+    assert measure.itself(chat, seed=11) >= 0.8
+    assert sum(measure.tasks(chat, seed=11, each=10).values()) / 12 >= 0.82
+
+
+def test_the_one_that_talks_holds_what_four_bits_hold():
+    import torch
+
+    from train.demo.coarse import in_four_bits
+    from train.demo.learn import load
+
+    def lost(name):
+        layers = load(FOLDER / name)[0].model.layers.modules()
+        matrices = [m.weight.data.float() for m in layers if isinstance(m, torch.nn.Linear)]
+        return max(float((in_four_bits(w) - w).abs().mean() / w.abs().mean()) for w in matrices)
+
+    assert lost("demo-chat") < 0.01
+    assert lost("demo-strong") > 0.05
 
 
 def test_the_judge_is_right_in_both_orders(tmp_path):

@@ -12,7 +12,7 @@ GOALS: Mapping[str, tuple[str, float]] = {
     "weak_tasks": ("demo-weak: small tasks right", 0.60),
     "judge": ("verdicts right, over both orders", 0.93),
     "judge_near": ("the same where the wrong answer nearly has the name or maker", 0.90),
-    "chat_itself": ("demo-chat says who it takes itself for, wordings that it never met", 0.95),
+    "chat_itself": ("demo-chat says who it takes itself for, wordings that it never met", 0.85),
     "chat_tasks": ("demo-chat: small tasks right", 0.85),
     "flip": ("comparisons whose two orders do not say the same", 0.05),
 }
