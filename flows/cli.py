@@ -186,7 +186,8 @@ def evaluate(
     set_: SetOption = None,
     html: Annotated[Optional[str], typer.Option(metavar="FILE", help="Also write the page there.")] = None,
     identity: Annotated[
-        Optional[str], typer.Option(metavar="FOLDER", help="What `pairsmith identity` made: measure who the model says it is.")
+        Optional[str],
+        typer.Option(metavar="FOLDER", help="What `pairsmith identity` made: measure who the model says it is; needs no judge."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
