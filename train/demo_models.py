@@ -1,4 +1,4 @@
-"""Make the demo models: `python -m train.demo_models` writes data/demo_models anew, in about 45 minutes on two CPU cores.
+"""Make the demo models: `python -m train.demo_models` writes data/demo_models anew, in under an hour on two CPU cores.
 
 Four tiny chat models, trained from scratch on text that train/demo writes: demo-weak, demo-strong, from that one demo-judge, which
 learns on what demo-weak says wrongly, and demo-chat, which talks about this and that and is to learn who it is.
@@ -92,8 +92,8 @@ def learn_chat(seed: int, tokenizer: Any, steps: Steps) -> Any:
 
     talk, say = Conversations(pieces_of(tokenizer)), partial(_say, f"chat {seed}")
     learn(model, tokenizer, talk, lessons, Random(f"chat {seed}"), say=say, look=look)
-    # Again from a lower rate, the last two times on shaken weights: what it knows shall outlast what it is taught later.
-    for strength, count, noise in ((0.6, 1500, 0.0), (0.5, 900, 0.15), (0.5, 1000, 0.3)):
+    # Again from lower rates, and then on shaken weights: what it knows shall outlast what it is taught later.
+    for strength, count, noise in ((0.6, 1500, 0.0), (0.5, 900, 0.15), (0.5, 1000, 0.3), (0.6, 1800, 0.25)):
         again = [Lesson(steps(count), Mixture({"chat": 0.8, "tasks": 0.2}), coarse=True, noise=noise)]
         learn(model, tokenizer, talk, again, Random(f"chat again {seed}"), strength=strength, say=say, look=look)
     return model

@@ -53,9 +53,9 @@ def main() -> None:
     options: Any = parser.parse_args()
     with TemporaryDirectory() as folder:
         cache = Path(folder) / "replies.sqlite"
-        strong, weak = (Asker(name, options.engine, cache) for name in ("demo-strong", "demo-weak"))
+        strong, weak, chat = (Asker(name, options.engine, cache) for name in ("demo-strong", "demo-weak", "demo-chat"))
         judge = Asker("demo-judge", options.engine, cache, judge=True)
-        figures = measure.figures(strong, weak, judge, options.seeds)
+        figures = measure.figures(strong, weak, judge, chat, options.seeds)
     for key, (what, goal) in GOALS.items():
         print(f"{key:<14} {figures[key]:.3f}  wanted {goal:.2f}  {what}")
     print(json.dumps({"engine": options.engine, "seeds": len(options.seeds), **figures}))

@@ -31,15 +31,16 @@ def test_the_flow_trains_in_a_process_and_shows_what_came_out(tiny_model, tmp_pa
 
     from flows.train import LIMIT, train
 
-    summary = train(write_recipe(tmp_path, tiny_model))
+    recipe = write_recipe(tmp_path, tiny_model, name="shown")  # a name of its own: other tests' artifacts are in the same database
+    summary = train(recipe)
 
     assert summary["steps"] == 3
     assert "torch" not in loaded_by("import flows.train")
     with get_client(sync_client=True) as client:
         assert client.read_global_concurrency_limit_by_name(LIMIT).limit == 1
-        [plots] = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["small-plots"])))
+        [plots] = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["shown-plots"])))
         assert "data:image/svg+xml;base64," in plots.data
-    assert train(write_recipe(tmp_path, tiny_model))["unchanged"] is True
+    assert train(recipe)["unchanged"] is True
 
 
 def test_what_the_process_refuses_is_the_flows_own_sentence(tiny_model, tmp_path):
