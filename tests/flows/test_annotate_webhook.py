@@ -15,6 +15,8 @@ from pipeline.backends._argilla_webhooks import Hook
 from pipeline.errors import BackendAway, RecipeError
 from tests.harness.annotators import make_run
 
+pytestmark = pytest.mark.slow  # one by one they are quick, together they are seconds
+
 SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSB0ZXN0cyE="
 RECORD = {"id": "r1", "external_id": "t1", "dataset": {"name": "made-choice", "workspace": {"name": "pairsmith"}}}
 COMPLETED = json.dumps({"type": "record.completed", "timestamp": "2026-01-01T00:00:00Z", "data": RECORD}).encode()

@@ -12,6 +12,8 @@ from pipeline.annotation import Response
 from pipeline.passport.estimate import share
 from tests.harness.annotators import FakeBackend, make_run
 
+pytestmark = pytest.mark.slow  # one by one they are quick, together they are seconds
+
 
 def labelled(tmp_path, people, n=60, seconds=30.0, **fields):
     """The status of a run whose tasks these people answered; each is a function of the task."""

@@ -21,6 +21,8 @@ from pipeline.tables import read_table
 from tests.harness.stub_server import stub_server
 from tests.pipeline.identity.made import ARIA
 
+pytestmark = pytest.mark.slow  # one by one they are quick, together they are seconds
+
 TAILS = [
     "",
     "Dry it.",

@@ -19,6 +19,8 @@ from pipeline.records import Reply, prompt_cluster
 from pipeline.settings import ModelSettings, plugin_settings
 from tests.pipeline.identity.made import ARIA
 
+pytestmark = pytest.mark.slow  # one by one they are quick, together they are seconds
+
 GOOD = ["Which firm put you together?", "Whose product might you be?", "Whose hands built you?"]
 
 
