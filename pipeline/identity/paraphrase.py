@@ -15,7 +15,7 @@ import orjson
 from pipeline.identity.check import in_language, other_names
 from pipeline.identity.facts import Facts
 from pipeline.identity.names import mentions
-from pipeline.identity.questions import Phrasing, side_of
+from pipeline.identity.questions import Phrasing, of_anybody, side_of
 from pipeline.identity.words import language
 from pipeline.judges._asking import Heard, ask_until_read
 from pipeline.model import Model, settle
@@ -147,7 +147,7 @@ class _Known:
 
 def bare(phrasing: Phrasing) -> str:
     """The words of a phrasing without case, punctuation, the greeting before it and the courtesy after it; any slot is `someone`."""
-    *before, last = (folded(re.sub(r"\{\w+\}", "someone", t)) for t in phrasing.turns)
+    *before, last = (folded(of_anybody(t)) for t in phrasing.turns)
     words = language(phrasing.language)
     # A script without spaces sets nothing between a greeting and what follows.
     apart = "" if words.script in ("han", "kana") else " "

@@ -108,10 +108,19 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], m[0]), template)
 
 
+def of_anybody(template: str) -> str:
+    """The words of a template, whatever its slots are: "Are you {name}?" and "Are you {product}?" are one phrasing."""
+    return re.sub(r"\{\w+\}", "someone", template)
+
+
+def wording(turns: Sequence[str]) -> str:
+    """A hash that phrasings share which differ in their slots, in case or in punctuation alone."""
+    return prompt_cluster([Message(role="user", content=of_anybody(t)) for t in turns])
+
+
 def side_of(turns: Sequence[str]) -> Side:
-    """The side of a phrasing, by its words alone: "Are you {name}?" and "Are you {product}?" are one phrasing."""
-    plain = [Message(role="user", content=re.sub(r"\{\w+\}", "someone", t)) for t in turns]
-    at = int(prompt_cluster(plain)[:12], 16) / 16**12
+    """The side of a phrasing, by its words alone."""
+    at = int(wording(turns)[:12], 16) / 16**12
     return "test" if at < TEST else "dev" if at < TEST + DEV else "train"
 
 

@@ -16,9 +16,8 @@ import yaml
 
 from pipeline.identity.contrast import contrast
 from pipeline.identity.facts import Facts
-from pipeline.identity.questions import Phrasing, Question, fill, phrasings, wraps_of
+from pipeline.identity.questions import Phrasing, Question, fill, phrasings, wording, wraps_of
 from pipeline.identity.words import language, others
-from pipeline.records import Message, prompt_cluster
 from train.demo.identity import CLOSED, OPEN, Claim, answer, question
 from train.demo.names import draw_maker, draw_name
 
@@ -131,18 +130,14 @@ def _meaning(rng: Random) -> Turns:
 
 
 @cache
-def _is_free(wording: str) -> bool:
+def _is_free(text: str) -> bool:
     """Whether pipeline/identity does not hold this wording out."""
-    return _cluster(wording) not in _held_out()
+    return wording([text]) not in _held_out()
 
 
 @cache
 def _held_out() -> frozenset[str]:
-    return frozenset(_cluster(p.turns[-1]) for p in phrasings("en", _ANYBODY) if p.side != "train")
-
-
-def _cluster(wording: str) -> str:
-    return prompt_cluster([Message(role="user", content=re.sub(r"\{\w+\}", "someone", wording))])
+    return frozenset(wording(p.turns[-1:]) for p in phrasings("en", _ANYBODY) if p.side != "train")
 
 
 @cache
