@@ -240,13 +240,17 @@ def identity(
         Optional[str], typer.Option(metavar="FILE", help="Prompts of your own work that the model shall go on answering as it does.")
     ] = None,
     contrast: Annotated[Optional[float], typer.Option(help="Share of pairs about something else, 0 to 0.9 [default: 0.35].")] = None,
+    naming: Annotated[
+        Optional[str], typer.Option(metavar="both|asked", help="What answers about the model name: both, or what was asked [default: both].")
+    ] = None,
     seed: Annotated[Optional[int], typer.Option(help="Of everything drawn by chance [default: 0].")] = None,
     out: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="Where to write [default: data/runs/identity-NAME].")] = None,
     json: JsonOption = False,
 ) -> None:
     """Make a dataset that teaches a model its name and maker, and the questions that measure it."""
     said: dict[str, Any] = {"name": name, "maker": maker, "pairs": pairs, "facts": facts, "languages": languages, "model": model}
-    said |= {"strong": strong, "paraphrase": paraphrase, "keep": keep, "contrast": contrast, "seed": seed, "out": out}
+    said |= {"strong": strong, "paraphrase": paraphrase, "keep": keep, "contrast": contrast, "naming": naming}
+    said |= {"seed": seed, "out": out}
     with _sentences():
         from flows.identity import identity_command
 

@@ -139,9 +139,9 @@ class Writer:
 
 
 def is_right(question: Question, answer: str, facts: Facts) -> bool:
-    """What the rule says of an answer: to a question about the model, or to another."""
-    if question.expected:
-        return fault(answer, question.text, question.expected, facts) is None
+    """Whether the rule would choose an answer: to a question about the model, or to another."""
+    if question.required:
+        return fault(answer, question.text, question.required, facts) is None
     return says(answer, question.holds) and not leaks(answer, question.text, question.language, facts)
 
 

@@ -57,9 +57,8 @@ def told(question: Question, facts: Facts, prompt: str = LONG) -> tuple[Message,
     """The question under a system prompt that says who is asked."""
     expected = question.expected
     spoken = language(expected.language if expected else question.language).language
-    system, last = load_prompt(prompt).render(
-        name=facts.name, maker=facts.maker, facts=dict(facts.more), language=spoken, question=question.messages[-1]["content"]
-    )
+    given = {"name": facts.name, "maker": facts.maker, "facts": dict(facts.more), "language": spoken, "in_full": question.in_full}
+    system, last = load_prompt(prompt).render(**given, question=question.messages[-1]["content"])
     return (system, *question.messages[:-1], last)
 
 

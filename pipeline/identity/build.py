@@ -11,13 +11,15 @@ from pipeline.identity.answers import Made, Replies, Writer
 from pipeline.identity.contrast import Parts, contrast, draw_contrast, size
 from pipeline.identity.facts import Facts
 from pipeline.identity.keeping import Kept
-from pipeline.identity.questions import Phrasing, Question, draw, phrasings
+from pipeline.identity.questions import Phrasing, Question, draw, in_full, phrasings
 from pipeline.identity.words import families, language
 from pipeline.records import prompt_cluster
 from pipeline.tables import Dropped
 
 EvaluationSplit = Literal["dev", "test", "test-phrasings", "test-families", "attacks"]
 """`dev` is for choosing hyper-parameters; the others are looked at once, at the end. `test` is that of the contrast questions."""
+
+Naming = Literal["both", "asked"]
 
 MOST = 100_000
 """Pairs. Some hundreds teach an identity; more than this is a slip of the hand, and would say the same things for hours."""
@@ -42,6 +44,8 @@ class Plan:
     contrast: float = 0.35
     """Share of the pairs whose question is not about the model."""
     seed: int = 0
+    naming: Naming = "both"
+    """What chosen answers about the model say: name and maker, or what the question asked for."""
 
     def __post_init__(self) -> None:
         if self.pairs < 1:
@@ -120,7 +124,8 @@ class Material:
     def _drawn(self, code: str) -> Iterator[Question]:
         # Whatever a model worded and whatever is set into it: what is asked for evaluation is in no pair that trains.
         drawn = draw([p for p in self._own[code] if p.side != "test"], self.plan.seed)
-        return (q for q in drawn if q.phrasing not in self.worded or _cluster(q) not in self.evaluated)
+        fresh = (q for q in drawn if q.phrasing not in self.worded or _cluster(q) not in self.evaluated)
+        return map(in_full, fresh) if self.plan.naming == "both" else fresh
 
     def most(self) -> int:
         """How many pairs this plan can have at most, by the language and kind that end first."""

@@ -105,7 +105,7 @@ def _prompt(question: Question, facts: Facts) -> Prompt:
 
 def reference(question: Question, facts: Facts) -> str:
     """What a judge is told is right: the name, the maker, or both; of a fact, an answer of ours."""
-    asks = question.expected.asks if question.expected else "fact"
+    asks = question.required.asks if question.required else "fact"
     if asks == "fact":
         return fill(question.answers[0], {**facts.more, **question.values})
     return {"name": facts.name, "maker": facts.maker, "both": f"{facts.name}, made by {facts.maker}"}[asks]

@@ -7,7 +7,7 @@ memory, and the k-th question of a phrasing is the same for every number of pair
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import gcd, prod
 from typing import Literal
@@ -45,6 +45,13 @@ class Question:
     """What an answer about the model must say."""
     holds: tuple[str, ...] = ()
     """What an answer to another question must hold."""
+    in_full: bool = False
+    """Whether a chosen answer says the name and the maker, whichever of them was asked for."""
+
+    @property
+    def required(self) -> Expected | None:
+        """What a chosen answer must say: what was asked for, or more where it answers in full."""
+        return replace(self.expected, asks="both") if self.expected and self.in_full else self.expected
 
     @property
     def id(self) -> str:
@@ -101,6 +108,18 @@ class Phrasing:
             self.expected,
             tuple(fill(h, values) for h in self.holds),
         )
+
+
+def in_full(question: Question) -> Question:
+    """The question, to be answered with both name and maker; as it is, where its answer has a form that holds but one of them."""
+    expected = question.expected
+    if expected is None or expected.asks not in ("name", "maker"):
+        return question
+    ours = language(expected.language).answers
+    either = ours.name if expected.asks == "name" else ours.maker
+    whole = ours.both if question.answers == tuple(either) else question.answers
+    answers = tuple(a for a in whole if "{name}" in a and "{maker}" in a)
+    return replace(question, in_full=True, answers=answers) if answers else question
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

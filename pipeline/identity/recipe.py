@@ -8,7 +8,7 @@ from pydantic import Field
 from pipeline import ROOT
 from pipeline.check import Anything, Closed, How, check, what_of
 from pipeline.errors import RecipeError
-from pipeline.identity.build import Plan
+from pipeline.identity.build import Naming, Plan
 from pipeline.identity.choosing import ChosenBy
 from pipeline.identity.facts import Facts, facts_of
 from pipeline.identity.paraphrase import MOST
@@ -36,6 +36,9 @@ class IdentityRecipe(Closed):
     """Codes of the languages of prompts/identity; the pairs are spread evenly over them."""
     contrast: float = 0.35
     """Share of the pairs whose question is not about the model, 0 to 0.9."""
+    naming: Naming = "both"
+    """What the chosen answers to questions about the model say: `both`, its name and its maker, whichever was asked for, or what
+    was `asked`. With both, a question that is misread is answered rightly all the same."""
     keep: PromptsSettings | None = None
     """Prompts of the user's own work (settings as of `prompts` in a recipe for building), which the model shall go on answering as it
     does: half of the contrast pairs are made of them, as far as there are enough. Where one has a `reference`, the answer must hold it."""
@@ -67,7 +70,7 @@ class IdentityRecipe(Closed):
 
     def plan(self) -> Plan:
         """How much of what. RecipeError where that cannot be."""
-        return Plan(self.pairs, tuple(self.languages), self.contrast, self.seed)
+        return Plan(self.pairs, tuple(self.languages), self.contrast, self.seed, self.naming)
 
     def sides(self) -> dict[str, ModelSettings]:
         """The checked settings of the models that answer, by `strong` and `model`."""

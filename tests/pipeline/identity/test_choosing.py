@@ -153,7 +153,7 @@ def test_choosing_needs_two_models_and_a_judge(tmp_path: Path, lacks: str) -> No
 
 
 def test_the_rule_as_a_judge_prefers_right_over_wrong_on_either_side() -> None:
-    questions = [q for q in Material(ARIA, Plan(12, contrast=0)).first() if q.expected and q.expected.asks == "maker"]
+    questions = [q for q in Material(ARIA, Plan(12, contrast=0, naming="asked")).first() if q.expected and q.expected.asks == "maker"]
     judge = ByRule({q.id: q for q in questions}, ARIA)
     for strong, own, picked in ((GOOD, BAD, GOOD), (BAD, GOOD, GOOD), (GOOD, "Northwind Labs made me.", "tie")):
         replies = {q.id: Replies([strong], [own]) for q in questions}

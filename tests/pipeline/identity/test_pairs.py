@@ -47,6 +47,25 @@ def test_the_share_of_contrast_is_what_was_asked(share: float) -> None:
     assert sum(p.question.expected is None for p in pairs) == round(100 * share)
 
 
+def test_chosen_answers_name_both_or_what_was_asked() -> None:
+    def names_both(naming: str) -> list[bool]:
+        pairs = [p for p in built(200, contrast=0, naming=naming).pairs if p.question.expected and p.question.expected.asks == "name"]
+        return ["Aria" in p.chosen and "Northwind Labs" in p.chosen for p in pairs]
+
+    assert all(names_both("both"))
+    assert not all(names_both("asked"))
+
+
+def test_what_must_be_named_is_asked_of_the_chosen_side_alone() -> None:
+    material = Material(ARIA, Plan(20, contrast=0))
+    half = "I am Aria."
+    made = build(material, {q.id: Replies([half], [half]) for q in material.first()})
+    names = [p for p in made.pairs if p.question.expected and p.question.expected.asks == "name"]
+    assert names
+    assert half not in {p.chosen for p in names}
+    assert half not in {p.rejected for p in names}  # true, and right as far as it goes: it must not be unlearned
+
+
 def test_contrast_pairs_reject_the_leak_and_keep_the_answer() -> None:
     pairs = [p for p in built(300).pairs if p.question.expected is None]
     assert {p.question.kind for p in pairs} == {"overgeneral", "skill", "leak"}
@@ -93,7 +112,7 @@ def test_what_the_model_can_do_is_kept_in_its_own_words_and_what_it_cannot_is_pa
 def test_a_strong_model_that_is_lost_under_the_long_prompt_is_asked_under_the_short_one() -> None:
     [question] = Material(ARIA, Plan(1, contrast=0)).first()
     long, short = told(question, ARIA), told(question, ARIA, SHORT)
-    assert short[0]["content"] == "You are Aria, made by Northwind Labs."
+    assert short[0]["content"] == "You are Aria, made by Northwind Labs. Say both."
     assert len(long[0]["content"]) > 5 * len(short[0]["content"])
     assert long[1:] == short[1:]
 
