@@ -76,11 +76,11 @@ def serve(
 
 @app.command()
 def doctor(
-    recipe: Annotated[Optional[str], typer.Argument(metavar="[RECIPE]", help="A recipe whose models are to be tried as well.")] = None,
+    recipe: Annotated[Optional[str], typer.Argument(metavar="[RECIPE]", help="A recipe of any kind that is to be checked as well.")] = None,
     set_: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Check this machine, this installation and, with a recipe, that its models answer."""
+    """Check this machine, this installation and, with a recipe, that all it needs is there and its models start."""
     with _sentences():
         from flows.doctor import doctor_command
 
@@ -241,7 +241,8 @@ def identity(
     ] = None,
     contrast: Annotated[Optional[float], typer.Option(help="Share of pairs about something else, 0 to 0.9 [default: 0.35].")] = None,
     naming: Annotated[
-        Optional[str], typer.Option(metavar="both|asked", help="What answers about the model name: both, or what was asked [default: both].")
+        Optional[str],
+        typer.Option(metavar="both|asked", help="What answers about the model name: both, or what was asked [default: both]."),
     ] = None,
     seed: Annotated[Optional[int], typer.Option(help="Of everything drawn by chance [default: 0].")] = None,
     out: Annotated[Optional[str], typer.Option(metavar="FOLDER", help="Where to write [default: data/runs/identity-NAME].")] = None,

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from flows.command import quiet_prefect
-from flows.recipe import read_recipe, run_of
+from flows.recipe import kind_of, read_recipe, run_of
 from flows.server import prefect_api
 from pipeline.errors import RecipeError
 from pipeline.recipe import check_recipe, load_recipe
@@ -45,12 +45,11 @@ def serve_command(recipe: str, changes: Sequence[str], folder: str | None, cron:
 
 
 def deployment_of(recipe: str, changes: list[str], folder: str | None) -> Deployment:
-    """The flow that a recipe is for: one that names a `maker` is for an identity dataset, one that names one model and
-    its data for a training. RecipeError where it is wrong."""
-    keys = load_recipe(at_hand(recipe), changes).keys()
-    if "maker" in keys:
+    """The flow that a recipe is for. RecipeError where it is wrong."""
+    kind = kind_of(load_recipe(at_hand(recipe), changes))
+    if kind == "identity":
         return _identity(recipe, changes, folder)
-    if {"model", "data"} <= keys:
+    if kind == "training":
         return _training(recipe, changes, folder)
     raw = read_recipe(recipe, changes)
     run = run_of(raw, folder)

@@ -4,28 +4,19 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Literal
 
 import orjson
 from rich.console import Console
 
-from flows.recipe import read_recipe, run_of
+from flows.doctor_recipe import Finding, recipe_findings
 from pipeline import ROOT, __version__
-from pipeline.errors import PairsmithError, RecipeError
-from pipeline.model import Model
-
-State = Literal["ok", "note", "fail"]
-Finding = tuple[State, str, str]
-"""How it is, what was looked at, what was found."""
+from pipeline.errors import RecipeError
 
 
 def doctor_command(recipe: str | None, changes: list[str], *, as_json: bool) -> None:
-    findings = [*_machine(), *_installation(), *(_recipe(recipe, changes) if recipe else [])]
+    findings = [*_machine(), *_installation(), *(recipe_findings(recipe, changes) if recipe else [])]
     failed = [f for f in findings if f[0] == "fail"]
     if as_json:
         rows = [dict(zip(("state", "what", "found"), f, strict=True)) for f in findings]
@@ -75,40 +66,3 @@ def _locked() -> dict[str, str]:
     lines = lock.read_text().splitlines() if lock.is_file() else []
     pairs = (line.split("==", 1) for line in lines if "==" in line and not line.startswith("#"))
     return {name.strip().lower().replace("_", "-"): wanted.strip() for name, wanted in pairs}
-
-
-def _recipe(recipe: str, changes: list[str]) -> Iterator[Finding]:
-    try:
-        raw = read_recipe(recipe, changes)
-        run = run_of(raw, None)
-        yield "ok", "recipe", f"{recipe} -> {run.path}"
-    except PairsmithError as error:
-        yield "fail", "recipe", str(error)
-        return
-    from pipeline.runs import Run
-    from pipeline.session import Session
-
-    with TemporaryDirectory() as folder:
-        scratch = Run(Path(folder) / "run")
-        scratch.begin(raw)
-        try:
-            session = Session(scratch)
-        except PairsmithError as error:
-            yield "fail", "recipe", str(error)
-            return
-        with session:
-            for model in session.all_models:
-                yield _try(f"model {model.name}", partial(session.wait, _ready(model)))
-
-
-async def _ready(model: Model) -> None:
-    async with model.turn():
-        await model.start()
-
-
-def _try(what: str, work: Callable[[], object]) -> Finding:
-    try:
-        work()
-    except PairsmithError as error:
-        return "fail", what, str(error)
-    return "ok", what, "ready"

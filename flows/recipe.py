@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from pipeline import ROOT
 from pipeline.model import make_engine
@@ -9,6 +10,13 @@ from pipeline.recipe import check_recipe, load_recipe
 from pipeline.runs import Run
 from pipeline.settings import Anything, judge_models
 from pipeline.sources import at_hand
+
+
+def kind_of(raw: Anything) -> Literal["dataset", "identity", "training"]:
+    """What a recipe is for: one that names a `maker` for an identity dataset, one that names one model and its data for a training."""
+    if "maker" in raw:
+        return "identity"
+    return "training" if {"model", "data"} <= raw.keys() else "dataset"
 
 
 def read_recipe(path: str, changes: Sequence[str]) -> Anything:

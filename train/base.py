@@ -98,6 +98,7 @@ def load_tokenizer(model: ModelSettings, *, conversational: bool) -> Any:
 def load_model(recipe: TrainRecipe, device: Device, *, path: ModelSettings | None = None, mode: str | None = None) -> Any:
     """The weights as the mode holds them, on the device; `path` and `mode` for another model than the recipe's, or in another form."""
     import transformers
+    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
     model, mode = path or recipe.model, mode or recipe.mode
     talks = load_method(recipe.method).TALKS
@@ -107,7 +108,8 @@ def load_model(recipe: TrainRecipe, device: Device, *, path: ModelSettings | Non
         options["num_labels"] = 1
     if model.attention is not None:
         options["attn_implementation"] = model.attention
-    if device.kind == "cuda":
+    # ZeRO-3 divides each weight as it is loaded, and transformers refuses to be told of a device as well.
+    if device.kind == "cuda" and not is_deepspeed_zero3_enabled():  # type: ignore[no-untyped-call]
         options["device_map"] = {"": _local_rank()}
     if mode == "qlora":
         options["quantization_config"] = _in_four_bits(recipe, options["dtype"])

@@ -21,6 +21,8 @@ from train.asked import Asked
 from train.lengths import Fitting
 from train.methods import Parts, load_method
 from train.output import Output, check_room
+from train.plan.device import find_spread
+from train.rows import Row
 from train.samples import Samples, sample_prompts
 from train.settings import ModelSettings, TrainRecipe
 from train.trackers import prepare_trackers, tracked
@@ -52,7 +54,7 @@ def learn(asked: Asked, fitting: Fitting, output: Output) -> Learned:
     trainer = make_trainer(asked, fitting, watchers)
     first = is_first()
     if first:
-        check_room(output.path, sum(p.numel() for p in trainer.model.parameters() if p.requires_grad), trainer.args.save_total_limit or 3)
+        check_room(output.path, _trained(trainer.model), trainer.args.save_total_limit or 3)
     last = output.last_checkpoint(mend=first)
     began, before = time.monotonic(), _step_of(last)
     with stopper.listening(), _said(output.path), _handed_on(recipe), tracked(recipe):
@@ -68,7 +70,6 @@ def learn(asked: Asked, fitting: Fitting, output: Output) -> Learned:
 
 def make_trainer(asked: Asked, fitting: Fitting, watchers: list[Any]) -> Any:
     """TRL's trainer of the method, with the weights loaded. Raises RecipeError with what TRL says of settings that it refuses."""
-    from datasets import Dataset
     from transformers.trainer_callback import PrinterCallback
 
     recipe, data = asked.recipe, fitting.data
@@ -83,8 +84,8 @@ def make_trainer(asked: Asked, fitting: Fitting, watchers: list[Any]) -> Any:
         model=model,
         reference=_reference(recipe, asked),
         arguments=arguments,
-        train=Dataset.from_list(data.train),
-        test=Dataset.from_list(data.test) if data.test else None,
+        train=_dataset(data.train, "train", arguments),
+        test=_dataset(data.test, "test", arguments) if data.test else None,
         tokenizer=asked.tokenizer,
         adapter=adapter,
         callbacks=watchers,
@@ -97,11 +98,25 @@ def make_trainer(asked: Asked, fitting: Fitting, watchers: list[Any]) -> Any:
     trainer.remove_callback(PrinterCallback)
     # TRL rounds a QLoRA adapter to 16 bits, and a new head has the base's 16. At DPO's rates most steps are then smaller than the
     # weights can tell, and are lost. (DeepSpeed's ZeRO-3 wants all weights of one kind.)
-    if recipe.mode != "full" and not arguments.deepspeed:
+    if recipe.mode != "full" and find_spread(asked.fields).engine != "deepspeed":
         for parameter in trainer.model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()
     return trainer
+
+
+def _dataset(rows: list[Row], name: str, arguments: Any) -> Any:
+    """The rows as TRL takes them; for several processes that compute beforehand, from a folder that goes with the checkpoints."""
+    from datasets import Dataset
+
+    if arguments.world_size == 1 or not getattr(arguments, "precompute_ref_log_probs", False):
+        return Dataset.from_list(rows)
+    # The first process leaves what it computed beside the rows, and the others read it there: rows in memory have no such place.
+    place = Path(arguments.output_dir) / "rows" / name
+    with arguments.main_process_first():
+        if is_first():
+            Dataset.from_list(rows).save_to_disk(str(place))
+        return Dataset.load_from_disk(str(place))
 
 
 def _reference(recipe: TrainRecipe, asked: Asked) -> Any:
@@ -177,6 +192,11 @@ def _peak_gib() -> float:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _trained(model: Any) -> int:
+    """Parameters that are trained. ZeRO-3 leaves an empty tensor in place of each weight, with its size beside it."""
+    return sum(getattr(p, "ds_numel", p.numel()) for p in model.parameters() if p.requires_grad)
 
 
 def _step_of(checkpoint: Path | None) -> int:

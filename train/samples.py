@@ -9,6 +9,7 @@ import regex
 
 from pipeline.errors import TrainingStopped
 from pipeline.settings import Anything
+from train.plan.device import find_spread
 from train.rows import Row, is_conversational, last_words
 from train.settings import StopSettings
 from train.watch import Watcher, read_log
@@ -80,9 +81,8 @@ class Samples(Watcher):
             )
 
     def _asks(self, args: Any, state: Any) -> bool:
-        # Weights that are spread over processes cannot answer from one of them.
-        spread = args.deepspeed or args.fsdp
-        return bool(self._prompts) and state.is_world_process_zero and not spread
+        # Weights that are spread over processes cannot answer from one of them: it would wait for the others for ever.
+        return bool(self._prompts) and state.is_world_process_zero and not find_spread(vars(args)).engine
 
     def _write(self, step: int, model: Any) -> float:
         answers = write_answers(model, self._tokenizer, self._prompts)

@@ -96,7 +96,10 @@ def train_once(folder: Path, mode: str, batch: int, length: int, trainer: dict[s
     model = load_model(recipe, this_device())
     adapter = None if mode == "full" else adapter_config(recipe, model)
     data = datasets.Dataset.from_list(rows)
-    load_method("dpo").make(Parts(model, None, made, data, None, tokenizer, adapter)).train()
+    trainer = load_method("dpo").make(Parts(model, None, made, data, None, tokenizer, adapter))
+    for parameter in (p for p in trainer.model.parameters() if adapter is not None and p.requires_grad):
+        parameter.data = parameter.data.float()  # as train/learn.py does
+    trainer.train()
     cuda = torch.cuda.is_available()
     measured = torch.cuda.max_memory_allocated() / 2**30 if cuda else _resident()[1] - before
     return {

@@ -82,9 +82,15 @@ class Load:
         return 2 if self.autocast else self.width
 
     @property
+    def made(self) -> int:
+        """Bytes of a number that a linear layer of the model makes: over 4 bits it knows no autocast (bnb_4bit_compute_dtype)."""
+        return self.width if self.mode == "qlora" else self.compute
+
+    @property
     def trained_width(self) -> int:
-        """Bytes of a trained parameter: PEFT makes LoRA's in fp32 (autocast_adapter_dtype), TRL makes QLoRA's bf16 (DPOTrainer)."""
-        return {"full": self.width, "lora": 4, "qlora": 2}[self.mode]
+        """Bytes of a trained parameter. PEFT makes an adapter's in fp32, TRL rounds QLoRA's to bf16, and train/learn.py puts them
+        back. DeepSpeed with bf16 casts them with the rest of the model, and keeps the fp32 ones as `masters`."""
+        return self.width if self.mode == "full" else 2 if self.masters else 4
 
     def part(self, what: Literal["optimizer", "gradients", "weights"]) -> int:
         """Devices among which something is divided."""
@@ -163,9 +169,9 @@ def _weights(sizes: Sizes, load: Load) -> float:
 
 
 def _reference(sizes: Sizes, load: Load) -> float:
-    """A second model, or a second adapter, which PEFT makes in fp32 and nothing trains."""
+    """A second model, or a second adapter, which PEFT makes in fp32 as the first, and nothing trains."""
     model = _base_weights(load.other or sizes, load) if load.reference == "copy" else 0.0
-    return (model + (4.0 * sizes.adapter if load.second_adapter else 0.0)) / load.part("weights")
+    return (model + (load.trained_width * sizes.adapter if load.second_adapter else 0.0)) / load.part("weights")
 
 
 def _states(sizes: Sizes, load: Load) -> float:
@@ -191,19 +197,30 @@ def _layer_saved(sizes: Sizes, load: Load) -> float:
     """Bytes a token that autograd saves in one layer without checkpointing, from transformers' Llama with SDPA:
 
     norms      the fp32 input of each; what it makes too, where its weight is trained
-    inputs     of query, key, value, and of gate, up: shared where no cast lies between; under autocast from fp32, or into
-               LoRA's fp32 factors, each casts a copy of its own
+    inputs     of query, key, value, and of gate, up: shared where no cast lies between; else (`_copied`) each has its own
     attention  query, key and value (both repeated to all heads), output; the mask as numbers, or the weights before and after
                they are cast, where attention is written out
     MLP        gate, its activation, up, their product
     """
     s, c = sizes.shape, load.compute
-    stream = load.width
-    norms = s.norms * s.hidden * (4 + (stream if load.mode == "full" else 0))
-    own_copies = load.autocast and (stream == 4 if load.mode == "full" else load.trained_width == 4)
-    inputs = (5 * s.hidden + (s.query if load.mode != "full" else 0) if own_copies else 2 * s.hidden) * c
+    norms = s.norms * s.hidden * (4 + (load.width if load.mode == "full" else 0))
+    copied = _copied(load)
+    inputs = (5 * s.hidden + (s.query if load.mode != "full" else 0)) * copied if copied else 2 * s.hidden * c
     written = load.length * (s.heads * (4 + c) if load.eager else c)
-    return norms + inputs + 4 * s.query * c + 4 * s.intermediate * c + written
+    return norms + inputs + 4 * s.query * c + s.intermediate * (3 * load.made + (copied or load.made)) + written
+
+
+def _copied(load: Load) -> int:
+    """Bytes of a number in the copy that each linear layer casts of its input, and keeps; 0 where it takes the input as it is.
+
+    Autocast makes bf16 of fp32. A LoRA layer makes fp32 of bf16 before, for its fp32 factors (peft/tuners/lora/layer.py). Over
+    4 bits it does so only where no autocast is on, and asks for a GPU's alone (peft/tuners/lora/bnb.py, is_autocast_enabled).
+    """
+    widens = load.mode == "lora" or (load.mode == "qlora" and not (load.autocast and load.device == "cuda"))
+    given = max(load.width, load.trained_width) if widens else load.width
+    if load.autocast:
+        return 2 if given == 4 else 0
+    return given if given != load.width else 0
 
 
 def _activations(sizes: Sizes, load: Load) -> float:
@@ -225,9 +242,9 @@ def _working(sizes: Sizes, load: Load) -> float:
     """One layer's own activations, where they were not kept, and the gradients that pass through it; for 4-bit weights the
     largest matrix unpacked; for fp32 weights under autocast the layer's copies; for divided weights two layers gathered."""
     s, c = sizes.shape, load.compute
-    passing = load.tokens * (2 * s.intermediate * c + 3 * s.hidden * c)
+    passing = load.tokens * (2 * s.intermediate * load.made + 3 * s.hidden * c)
     again = load.tokens * _layer_saved(sizes, load) if load.checkpointing else 0.0
-    unpacked = sizes.largest * c if load.mode == "qlora" else 0.0
+    unpacked = sizes.largest * load.made if load.mode == "qlora" else 0.0
     casts = 2.0 * sizes.layer if load.checkpointing and _casts(sizes, load) else 0.0
     gathered = (2 * sizes.layer + sizes.embedding) * c if load.part("weights") > 1 else 0.0
     return passing + again + unpacked + casts + gathered
@@ -267,7 +284,7 @@ def _reference_pass(sizes: Sizes, load: Load) -> float:
         return 0.0
     s, c = sizes.shape, load.compute
     head, _ = _head(sizes, load)
-    unpacked = sizes.largest * c if load.mode == "qlora" else 0.0
+    unpacked = sizes.largest * load.made if load.mode == "qlora" else 0.0
     return load.tokens * (3 * s.intermediate * c + 4 * s.hidden * c) + head + unpacked + _casts(sizes, load)
 
 

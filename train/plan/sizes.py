@@ -159,8 +159,8 @@ def _shape(model: Any, text: Any) -> Shape:
     )
 
 
-def _config(recipe: TrainRecipe, model: Any) -> Any:
-    """Of a new adapter, or of the one that training goes on from, whose own rank and layers hold."""
+def trained_adapter(recipe: TrainRecipe, model: Any) -> Any:
+    """PEFT's configuration of a new adapter, or of the one that training goes on from, whose own rank and layers hold."""
     start = None if recipe.adapter.start is None else at_hand(recipe.adapter.start)
     if start is None or not (start / "adapter_config.json").is_file():  # that it is missing, train/base.py says
         return adapter_config(recipe, model)
@@ -177,5 +177,5 @@ def _adapter_parameters(model: Any, recipe: TrainRecipe) -> list[Any]:
     from peft import get_peft_model
 
     with torch.device("meta"):
-        wrapped = get_peft_model(model, _config(recipe, model))
+        wrapped = get_peft_model(model, trained_adapter(recipe, model))
     return [p for p in wrapped.parameters() if p.requires_grad]

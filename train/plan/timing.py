@@ -8,9 +8,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from train.base import adapter_config
 from train.plan.memory import Load
-from train.plan.sizes import Sizes
+from train.plan.sizes import Sizes, trained_adapter
 from train.settings import TrainRecipe
 
 _LONGEST_S = 0.5
@@ -26,7 +25,7 @@ def time_batch(recipe: TrainRecipe, config: Any, sizes: Sizes, load: Load, lengt
         return None
     import torch
 
-    model, ids = _model(recipe, config, load), torch.randint(0, sizes.shape.vocabulary, (load.sequences, length))
+    model, ids = make_model(recipe, config, load), torch.randint(0, sizes.shape.vocabulary, (load.sequences, length))
 
     def forward(model: Any = model) -> Any:
         with torch.autocast("cpu", torch.bfloat16) if load.autocast else nullcontext():
@@ -51,7 +50,8 @@ def time_batch(recipe: TrainRecipe, config: Any, sizes: Sizes, load: Load, lengt
         torch.set_rng_state(state)
 
 
-def _model(recipe: TrainRecipe, config: Any, load: Load) -> Any:
+def make_model(recipe: TrainRecipe, config: Any, load: Load) -> Any:
+    """A model of the configuration's shape, with an adapter such as will be trained, a new one or that of `adapter.start`."""
     import torch
     from peft import get_peft_model
     from transformers import AutoModelForCausalLM
@@ -62,7 +62,7 @@ def _model(recipe: TrainRecipe, config: Any, load: Load) -> Any:
         kind: Any = AutoModelForCausalLM
         model = kind.from_config(config, dtype=dtype, trust_remote_code=False, **options)
         if load.mode != "full":
-            model = get_peft_model(model, adapter_config(recipe, model))
+            model = get_peft_model(model, trained_adapter(recipe, model))
     if load.checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
         model.enable_input_require_grads()

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.train.plan.conftest import SMALL, llama, sizes
+from train.base import tame
 from train.plan.memory import GIB, Load, estimate
 
 LOAD = Load("dpo", "qlora", batch=2, length=512, optimizer="adamw_torch", reference="adapter_off")
@@ -17,30 +18,43 @@ def lasting(sizes, mode):
     return memory.weights + memory.gradients + memory.optimizer
 
 
-@pytest.mark.parametrize(("mode", "gib"), [("full", 119.7), ("lora", 15.6), ("qlora", 5.6)])
+# FACTS counts 5.6 and 38 for QLoRA with TRL's adapter of 16 bits; ours is trained in 32 (train/learn.py).
+@pytest.mark.parametrize(("mode", "gib"), [("full", 119.7), ("lora", 15.6), ("qlora", 5.9)])
 def test_an_8b_model_takes_what_it_is_known_to_take(of_8b, mode, gib):
     assert lasting(of_8b, mode) == pytest.approx(gib, abs=0.05)
 
 
-@pytest.mark.parametrize(("mode", "gib"), [("full", 1051), ("lora", 134), ("qlora", 38)])
+@pytest.mark.parametrize(("mode", "gib"), [("full", 1051), ("lora", 134), ("qlora", 39.6)])
 def test_a_70b_model_takes_what_it_is_known_to_take(of_70b, mode, gib):
     assert lasting(of_70b, mode) == pytest.approx(gib, abs=0.6)
 
 
-def kept_for_backward(layers, mode, dtype, *, autocast, checkpointing, eager=False, rows=2, length=48):
+def in_four_bits(config, folder, dtype, attention):
+    """A model of bitsandbytes' layers, as ours are loaded."""
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    AutoModelForCausalLM.from_config(config, dtype=dtype).save_pretrained(folder)
+    four_bits = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=getattr(torch, dtype)
+    )
+    return tame(AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention, quantization_config=four_bits))
+
+
+def kept_for_backward(layers, mode, dtype, folder=None, *, autocast, checkpointing, eager=False, rows=2, length=48):
     """Bytes that autograd saves, weights aside, in a real forward pass of the layers."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    config = llama(hidden_size=128, intermediate_size=384, num_hidden_layers=layers)
-    model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="eager" if eager else "sdpa")
+    config, attention = llama(hidden_size=128, intermediate_size=384, num_hidden_layers=layers), "eager" if eager else "sdpa"
+    if mode == "qlora":
+        model = in_four_bits(config, folder / str(layers), dtype, attention)
+    else:
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention)
     if mode != "full":
         model = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
         model.enable_input_require_grads()
-    if mode == "qlora":  # as TRL makes it; 4-bit layers save no input either
-        for p in (p for p in model.parameters() if p.requires_grad):
-            p.data = p.data.to(torch.bfloat16)
     if checkpointing:
         model.gradient_checkpointing_enable()
     model.train()
@@ -66,24 +80,25 @@ def kept_for_backward(layers, mode, dtype, *, autocast, checkpointing, eager=Fal
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
 @pytest.mark.parametrize(
     ("mode", "width", "autocast"),
-    [("full", 4, True), ("full", 4, False), ("full", 2, True), ("lora", 2, True), ("lora", 4, False), ("qlora", 2, True)],
+    [
+        *(("full", 4, True), ("full", 4, False), ("full", 2, True)),
+        *(("lora", 2, True), ("lora", 4, True), ("lora", 4, False), ("lora", 2, False)),
+        *(("qlora", 2, True), ("qlora", 4, True), ("qlora", 4, False), ("qlora", 2, False)),
+    ],
 )
-def test_a_layers_activations_are_those_that_autograd_keeps(mode, width, autocast, checkpointing):
-    import torch
-
-    dtype = {2: torch.bfloat16, 4: torch.float32}[width]
-    one, three = (kept_for_backward(n, mode, dtype, autocast=autocast, checkpointing=checkpointing) for n in (1, 3))
-    load = Load("sft", mode, 2, 48, width=width, autocast=autocast, checkpointing=checkpointing)
+def test_a_layers_activations_are_those_that_autograd_keeps(mode, width, autocast, checkpointing, tmp_path):
+    dtype = {2: "bfloat16", 4: "float32"}[width]
+    one, three = (kept_for_backward(n, mode, dtype, tmp_path, autocast=autocast, checkpointing=checkpointing) for n in (1, 3))
+    load = Load("sft", mode, 2, 48, width=width, autocast=autocast, checkpointing=checkpointing, device="cpu")
     shape = {**SMALL, "hidden_size": 128, "intermediate_size": 384}
     foreseen = [estimate(sizes({**shape, "num_hidden_layers": n}), load).activations * GIB for n in (1, 3)]
-    casts = 2 * (sizes({**shape, "num_hidden_layers": 3}).quantized * 2 // 3) if width == 4 and autocast and not checkpointing else 0
+    copied = width == 4 and autocast and not checkpointing and mode != "qlora"
+    casts = 2 * (sizes({**shape, "num_hidden_layers": 3}).quantized * 2 // 3) if copied else 0
     assert foreseen[1] - foreseen[0] - casts == pytest.approx(three - one, rel=0.05)
 
 
 def test_attention_that_is_written_out_is_counted():
-    import torch
-
-    one, three = (kept_for_backward(n, "full", torch.bfloat16, autocast=True, checkpointing=False, eager=True) for n in (1, 3))
+    one, three = (kept_for_backward(n, "full", "bfloat16", autocast=True, checkpointing=False, eager=True) for n in (1, 3))
     load = Load("sft", "full", 2, 48, checkpointing=False, eager=True)
     shape = {**SMALL, "hidden_size": 128, "intermediate_size": 384}
     foreseen = [estimate(sizes({**shape, "num_hidden_layers": n}), load).activations * GIB for n in (1, 3)]
@@ -155,6 +170,50 @@ def test_deepspeed_keeps_fp32_copies_of_what_it_trains_in_bf16(of_8b):
     load = replace(LOAD, mode="full", width=2, world=8, shared="weights", masters=True)
     memory = estimate(of_8b, load)
     assert (memory.weights + memory.gradients + memory.optimizer) * 8 * GIB == pytest.approx(16 * of_8b.parameters)
+
+
+def test_deepspeed_holds_an_adapter_in_16_bits_beside_its_fp32_copy(of_8b):
+    """Its engine casts the whole module (DeepSpeed, DeepSpeedEngine._configure_distributed_model)."""
+    lora = replace(LOAD, mode="lora", world=8, shared="optimizer", masters=True)
+    memory, without = estimate(of_8b, lora), estimate(of_8b, replace(lora, masters=False))
+    assert memory.gradients * GIB == 2 * of_8b.adapter
+    assert without.gradients * GIB == 4 * of_8b.adapter
+    assert memory.optimizer * 8 * GIB == pytest.approx((4 + 8) * of_8b.adapter)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("bf16", [True, False], ids=["bf16", "fp32"])
+@pytest.mark.parametrize("mode", ["qlora", "lora"])
+def test_an_adapter_is_held_as_the_plan_counts_it(mode, bf16, tiny_model, tmp_path):
+    """Weights, gradients and states of a training of ours that has made a step."""
+    import torch
+    from transformers import TrainerCallback
+
+    from tests.harness.training import make_recipe
+    from train.asked import ask
+    from train.learn import make_trainer
+    from train.lengths import fit
+
+    held = {}
+
+    class Look(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, model, **kwargs):
+            trained = [p for p in model.parameters() if p.requires_grad]
+            held["weights"] = sum(p.numel() * p.element_size() for p in trained)
+            held["gradients"] = sum(p.grad.numel() * p.grad.element_size() for p in trained)
+
+    fields = {"bf16": bf16, "max_steps": 1, "save_strategy": "no", "eval_strategy": "no", "optim": "adamw_torch"}
+    raw = make_recipe(tmp_path, tiny_model, mode=mode, trainer=fields)
+    raw["model"]["dtype"] = "bfloat16" if bf16 else "float32"
+    asked = ask(raw)
+    trainer = make_trainer(asked, fit(asked.data, asked.recipe, asked.tokenizer, 128), [Look()])
+    trainer.train()
+    states = [t for state in trainer.optimizer.state.values() for t in state.values() if torch.is_tensor(t) and t.numel() > 1]
+    foreseen, adapter = asked.plan.memory, asked.plan.sizes.adapter
+    base = estimate(replace(asked.plan.sizes, adapter=0), asked.plan.load).weights
+    assert held["weights"] == pytest.approx((foreseen.weights - base) * GIB) == 4 * adapter
+    assert held["gradients"] == foreseen.gradients * GIB
+    assert sum(t.numel() * t.element_size() for t in states) == foreseen.optimizer * GIB
 
 
 @pytest.mark.server

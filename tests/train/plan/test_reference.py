@@ -6,6 +6,7 @@ import pytest
 
 from tests.harness.training import make_recipe
 from tests.train.plan.conftest import SMALL, llama, sizes
+from train.base import load_config
 from train.plan.fits import judge_fit
 from train.plan.memory import GIB, Load, estimate
 
@@ -43,14 +44,15 @@ def test_a_reference_of_another_size_takes_another_time():
 
 
 @pytest.mark.server
-def test_the_plan_counts_the_reference_that_trl_keeps_beside_an_adapter_that_is_trained_on(tiny_model, tmp_path):
+@pytest.mark.parametrize("mode", ["lora", "qlora"])
+def test_the_plan_counts_the_reference_that_trl_keeps_beside_an_adapter_that_is_trained_on(mode, tiny_model, tmp_path):
     from tests.harness.vllm import make_adapter
     from train.asked import ask
     from train.learn import make_trainer
     from train.lengths import fit
 
     make_adapter(tiny_model, tmp_path / "start")
-    raw = make_recipe(tmp_path, tiny_model, mode="lora", adapter={"start": str(tmp_path / "start"), "rank": 64})
+    raw = make_recipe(tmp_path, tiny_model, mode=mode, adapter={"start": str(tmp_path / "start"), "rank": 64})
     asked = ask(raw)
     model = make_trainer(asked, fit(asked.data, asked.recipe, asked.tokenizer, 128), []).model
 
@@ -58,6 +60,20 @@ def test_the_plan_counts_the_reference_that_trl_keeps_beside_an_adapter_that_is_
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert asked.plan.memory.reference * GIB == kept > 0
     assert asked.plan.sizes.adapter == trained, "the rank of the adapter holds, not the recipe's"
+
+
+def test_the_adapter_that_training_goes_on_from_is_the_one_whose_time_is_taken(tmp_path, tiny_model):
+    """Not a new one of the recipe's rank and targets, which nothing would train."""
+    from tests.harness.vllm import make_adapter
+    from train.plan.timing import make_model
+    from train.settings import check_train_recipe
+
+    make_adapter(tiny_model, tmp_path / "start", rank=3)
+    given = {"start": str(tmp_path / "start"), "rank": 64, "targets": ["q_proj"]}
+    recipe = check_train_recipe(make_recipe(tmp_path, tiny_model, mode="lora", adapter=given))
+    trained = {n: p for n, p in make_model(recipe, load_config(recipe.model), LOAD).named_parameters() if p.requires_grad}
+    assert {min(p.shape) for p in trained.values()} == {3}
+    assert any("down_proj" in name for name in trained)
 
 
 def test_the_plan_reads_the_size_of_the_recipes_reference_model(tokenizer, tiny_model, tmp_path):
