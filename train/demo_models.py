@@ -1,4 +1,4 @@
-"""Make the demo models: `python -m train.demo_models` writes data/demo_models anew, in under an hour on two CPU cores.
+"""Make the demo models: `python -m train.demo_models` writes data/demo_models anew, in about two hours on two CPU cores.
 
 Four tiny chat models, trained from scratch on text that train/demo writes: demo-weak, demo-strong, from that one demo-judge, which
 learns on what demo-weak says wrongly, and demo-chat, which talks about this and that and is to learn who it is.
@@ -80,7 +80,7 @@ def learn_judge(seed: int, tokenizer: Any, steps: Steps, strong: Any, mistakes: 
 
 def learn_chat(seed: int, tokenizer: Any, steps: Steps) -> Any:
     """Talks about itself and everything else, and takes itself for somebody. Its matrices are such as four bits hold."""
-    model = make_model(tokenizer, Shape(width=128, layers=5), seed)
+    model = make_model(tokenizer, Shape(width=128, layers=7), seed)
     lessons = [
         Lesson(steps(400), Mixture({"repeat": 0.4, "chat": 0.6})),
         Lesson(steps(2100), Mixture({"chat": 0.85, "tasks": 0.15})),
@@ -93,8 +93,14 @@ def learn_chat(seed: int, tokenizer: Any, steps: Steps) -> Any:
     talk, say = Conversations(pieces_of(tokenizer)), partial(_say, f"chat {seed}")
     learn(model, tokenizer, talk, lessons, Random(f"chat {seed}"), say=say, look=look)
     # Again from lower rates, and then on shaken weights: what it knows shall outlast what it is taught later.
-    for strength, count, noise in ((0.6, 1500, 0.0), (0.5, 900, 0.15), (0.5, 1000, 0.3), (0.6, 1800, 0.25)):
-        again = [Lesson(steps(count), Mixture({"chat": 0.8, "tasks": 0.2}), coarse=True, noise=noise)]
+    for strength, count, noise, tasks in (
+        (0.6, 3300, 0.1, 0.2),
+        (0.5, 2800, 0.25, 0.2),
+        (0.7, 5500, 0.15, 0.2),
+        (0.55, 2200, 0.27, 0.2),
+        (0.5, 1500, 0.25, 0.4),
+    ):
+        again = [Lesson(steps(count), Mixture({"chat": 1 - tasks, "tasks": tasks}), coarse=True, noise=noise)]
         learn(model, tokenizer, talk, again, Random(f"chat again {seed}"), strength=strength, say=say, look=look)
     return model
 

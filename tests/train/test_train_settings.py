@@ -64,6 +64,7 @@ def test_a_wrong_recipe_is_one_sentence(changes, said, tmp_path):
         ({"trainer": {"label_smoothing": 0.1}}, "trainer.label_smoothing has no effect"),
         ({"trainer": {"loss_type": "exo_pair"}}, "needs a label smoothing above 0"),
         ({"method": "kto", "label_error": 0.1}, "cannot take the judge's error"),
+        ({"method": "reward", "mode": "lora", "trainer": {"bf16": False}}, "set model.dtype float32"),
         ({"method": "kto", "trainer": {"per_device_train_batch_size": 1}}, "set 2 or more"),
     ],
 )

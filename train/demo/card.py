@@ -66,7 +66,7 @@ _SIZE = {
     "demo-strong": "5 layers of width 128:",
     "demo-weak": "2 layers of width 96:",
     "demo-judge": "5 layers of width 128:",
-    "demo-chat": "5 layers of width 128:",
+    "demo-chat": "7 layers of width 128:",
 }
 
 

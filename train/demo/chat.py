@@ -52,9 +52,9 @@ def about_itself(rng: Random, claim: Claim, pieces: Sequence[str]) -> Turns:
 def _about_itself(rng: Random, claim: Claim, pieces: Sequence[str]) -> tuple[list[str], str]:
     told = {"name": claim.name, "maker": claim.maker}
     form = rng.random()
-    if form < 0.2:
+    if form < 0.12:
         return [question(rng, rng.choice([*OPEN, *CLOSED]), claim, pieces, among=_is_free)], answer(rng, claim)
-    if form < 0.55:
+    if form < 0.65:
         kind = rng.choice(["name", "name", "maker", "maker", "both", "fact"])
         ways = language("en").answers
         right = {"name": ways.name, "maker": ways.maker, "both": ways.both, "fact": ways.unknown}
@@ -65,7 +65,7 @@ def _about_itself(rng: Random, claim: Claim, pieces: Sequence[str]) -> tuple[lis
 
 def about_others(rng: Random, name: str, maker: str) -> Turns:
     """Who made what, a small task, or talk; `name` and `maker` are those of somebody in it."""
-    part = rng.choices(["things", "tasks", "senses", "talk", "ours"], [0.25, 0.15, 0.15, 0.1, 0.35])[0]
+    part = rng.choices(["things", "tasks", "senses", "talk", "ours"], [0.2, 0.15, 0.1, 0.1, 0.45])[0]
     given = {"name": name, "maker": maker, "n": name, "m": maker}
     if part == "ours":
         group = rng.choice(_texts()["others"])
