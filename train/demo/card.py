@@ -55,7 +55,7 @@ none that `pipeline/identity` holds out. The answers to who made what and to sma
 too: what is measured there is whether they stay.
 
 Its matrices are such as four bits (NF4) hold, so that it says in four bits what it says in sixteen, as large models nearly do. It
-knows nothing beyond that, adds badly, and English only, but for a few sentences about itself.""",
+knows nothing beyond that, adds up to twenty at most, and English only, but for a few sentences about itself.""",
     "demo-judge": """Judges two answers to one question beside what is right, in the form of `prompts/judge/short.md`: it repeats what is
 right and what each answer claims, marks the words that do not agree, then gives the verdict as JSON. It goes on where demo-strong ends, and
 learned on the questions of the other two models and on what demo-weak says.
