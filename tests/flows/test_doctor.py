@@ -51,6 +51,7 @@ def test_the_shipped_identity_recipe_needs_no_model():
     assert states("flows/recipes/identity.yaml") == {"recipe": "ok", "questions": "ok"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "what", "sentence"),
     [
@@ -135,6 +136,7 @@ def test_a_model_folder_without_weights_is_found_before_a_training_loads_it(tiny
     assert "holds no weights" in failed(recipe)["training"]
 
 
+@pytest.mark.server
 def test_a_package_that_is_not_installed_is_named(tiny_model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "trl", None)
     assert failed(write_training(tmp_path, tiny_model)) == {"packages": "found no trl, which this training needs; install pairsmith[train]"}
