@@ -11,6 +11,14 @@ from pipeline.settings import Anything
 GUARDS = ("skills", "identity", "identity.skills", "identity.without_leak", "identity.without_overgeneral")
 """What may not fall where the recipe names nothing, as far as it was measured."""
 
+_WORDS = {
+    "identity": "right on held-out phrasings",
+    "identity.skills": "ordinary tasks right",
+    "identity.without_leak": "answers that do not speak of the model unasked",
+    "identity.without_overgeneral": "others' things not credited to its maker",
+}
+"""Guards whose name does not say what it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class Guard:
@@ -100,9 +108,10 @@ def _guard(name: str, metrics: Metrics, most: float) -> Guard:
 
 
 def _on_guard(guard: Guard, most: float) -> str:
+    named = f"{_WORDS[guard.name]} ({guard.name})" if guard.name in _WORDS else guard.name
     if guard.before is None or guard.after is None:
-        return f"{guard.name} could not be measured, so nothing says that it was kept"
-    went = f"{guard.name} went from {guard.before:.1%} to {guard.after:.1%}"
+        return f"{named} could not be measured, so nothing says that it was kept"
+    went = f"{named} went from {guard.before:.1%} to {guard.after:.1%}"
     if guard.after >= guard.before:
         return f"{went}, no loss"
     return f"{went}, a loss within {100 * most:g} points" if guard.kept else f"{went}, a loss of more than {100 * most:g} points"

@@ -103,7 +103,7 @@ def _on_rest(found: Anything) -> Iterator[str]:
         )
     asked = found["prompts"]
     if asked["trained_on"]:
-        yield f"{asked['trained_on']} prompts of the tables were trained on and left out."
+        yield f"Left out, since it was trained on: {asked['trained_on']} of the tables' prompts."
 
 
 def _on_skills(skills: Anything) -> str:

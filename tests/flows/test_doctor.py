@@ -33,6 +33,7 @@ def failed(recipe, changes=()):
     return {what: found for state, what, found in recipe_findings(recipe, list(changes)) if state == "fail"}
 
 
+@pytest.mark.slow
 def test_an_identity_recipe_that_is_ready_is_said_to_be_part_by_part(tmp_path):
     judge = {"kind": "pairwise", "model": {**SAYS, "default": "[[A]]"}}
     (tmp_path / "keep.jsonl").write_text('{"prompt": "What is 2 + 2?"}\n')
