@@ -84,7 +84,7 @@ def test_prompts_that_were_trained_on_are_asked_of_nobody(tmp_path):
     found = run(tmp_path, rights(range(4)), rights(range(36)), held=held)
     assert found["comparison"]["prompts"] == 30
     assert found["prompts"]["trained_on"] == 10
-    assert any("10 prompts of the tables were trained on" in s for s in found["sentences"])
+    assert any("trained on: 10 of the tables' prompts" in s for s in found["sentences"])
 
 
 def test_the_trainings_own_held_out_prompts_are_asked_where_there_is_no_table(tmp_path):
