@@ -11,6 +11,8 @@ from tests.flows.test_improve import write_recipe as write_training
 from tests.harness.command import pairsmith
 from tests.pipeline.evaluate.made import make_identity
 
+pytestmark = pytest.mark.slow
+
 NOWHERE = {"engine": "openai", "url": "http://127.0.0.1:9/v1", "model": "gone"}
 SAYS = {"engine": "scripted", "default": "I am Aria, made by Northwind Labs."}
 
@@ -33,7 +35,6 @@ def failed(recipe, changes=()):
     return {what: found for state, what, found in recipe_findings(recipe, list(changes)) if state == "fail"}
 
 
-@pytest.mark.slow
 def test_an_identity_recipe_that_is_ready_is_said_to_be_part_by_part(tmp_path):
     judge = {"kind": "pairwise", "model": {**SAYS, "default": "[[A]]"}}
     (tmp_path / "keep.jsonl").write_text('{"prompt": "What is 2 + 2?"}\n')
@@ -52,7 +53,6 @@ def test_the_shipped_identity_recipe_needs_no_model():
     assert states("flows/recipes/identity.yaml") == {"recipe": "ok", "questions": "ok"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "what", "sentence"),
     [

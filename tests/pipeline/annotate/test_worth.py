@@ -20,6 +20,8 @@ from pipeline.runs import Run
 from pipeline.tables import to_table, write_table
 from tests.harness.annotators import KINDS, SECRETS, make_run
 
+pytestmark = pytest.mark.slow
+
 UNCERTAIN = [kind for kind in KINDS if kind != "certain"]
 
 

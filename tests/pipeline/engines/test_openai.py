@@ -86,6 +86,7 @@ def test_never_more_than_the_limit_is_in_flight(server, tmp_path):
     assert server.stats()["max_in_flight"] == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["server_error", "broken_json", "disconnect"])
 def test_what_fails_once_is_asked_again(server, tmp_path, fault):
     server.set_faults({fault: 1.0, "transient": True})

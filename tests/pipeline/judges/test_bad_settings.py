@@ -146,6 +146,7 @@ def test_two_jurors_at_two_addresses_with_one_name_are_refused():
     assert "'judge.x' and 'judge.y' are both called 'm'" in refusal(jury(*jurors))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("judge", "words"),
     [(rubric(criteria={}), "without criteria"), (jury(PAIRWISE), "at least two"), (jury(PAIRWISE, {"kind": "pairwise"}), "judge.judges.2")],
