@@ -138,13 +138,14 @@ def _evaluation(raw: Anything) -> Iterator[Finding]:
 
 def _sides(raw: Anything, settings: EvaluateSettings) -> dict[str, ModelSettings]:
     """The models before and, where it lies elsewhere, after; what is trained here is not there yet."""
+    from flows.evaluate import trained_by
     from pipeline.evaluate.answers import AFTER, models_of
-    from pipeline.evaluate.trained import Trained, is_here
+    from pipeline.evaluate.trained import is_here
     from pipeline.settings import plugin_settings
-    from train.settings import check_train_recipe, model_name
+    from train.settings import check_train_recipe
 
     recipe = check_train_recipe(raw)
-    trained = Trained(recipe.folder, recipe.name, recipe.method, model_name(recipe.model.path), recipe.model.revision)
+    trained = trained_by(recipe, recipe.folder)
     given = expand(models_of(trained, settings, settings.sampling, settings.samples, settings.system))
     if is_here(settings.after):
         del given[AFTER]

@@ -1,5 +1,6 @@
 """`pairsmith evaluate`: is the model better after training than it was before, and is it kept."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -53,11 +54,16 @@ def prepare(training: str, changes: list[str]) -> tuple[Trained, EvaluateSetting
     base = model_name(recipe.model.path)
     base = str(Path(base).absolute()) if Path(base).is_dir() else base
     log, best = read_log(folder / "log.jsonl"), (read_json(folder / "manifest.json") or {}).get("best_step")
-    trained = Trained(folder, recipe.name, recipe.method, base, recipe.model.revision, log, best)
+    trained = replace(trained_by(recipe, folder), base=base, log=log, best_step=best)
     check_trained(trained, weights=is_here(settings.after))
     data = read_data(recipe)
     held = HeldOut([row["prompt"] for row in data.test], {cluster_of(row) for row in data.train}, data.split)
     return trained, settings, held
+
+
+def trained_by(recipe: TrainRecipe, folder: Path) -> Trained:
+    """What a recipe trains into a folder."""
+    return Trained(folder, recipe.name, recipe.method, model_name(recipe.model.path), recipe.model.revision)
 
 
 def read_training(training: str, changes: list[str] | None = None) -> tuple[TrainRecipe, Path, Anything]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 from rich.console import Console
 
-from flows.evaluate import read_training
+from flows.evaluate import read_training, trained_by
 from pipeline.errors import RecipeError, RunError
 from pipeline.evaluate.releases import HOME, Release, Releases
 from pipeline.evaluate.report import read_evaluation
@@ -14,7 +14,7 @@ from pipeline.evaluate.trained import Trained, check_trained
 from pipeline.evaluation import PromoteSettings, evaluate_settings
 from pipeline.fingerprint import folder_fingerprint
 from pipeline.settings import Anything, label_of
-from train.settings import TrainRecipe, model_name
+from train.settings import TrainRecipe
 
 
 def promote_command(
@@ -52,7 +52,7 @@ def promote_training(
 
 def _promote(releases: Releases, recipe: TrainRecipe, folder: Path, server: str | None, name: str, *, force: bool) -> tuple[Release, bool]:
     """The release, and whether it is a new one."""
-    trained = Trained(folder, recipe.name, recipe.method, model_name(recipe.model.path), recipe.model.revision)
+    trained = trained_by(recipe, folder)
     check_trained(trained)
     decision = "forced" if force else _decision(trained)
     if server and trained.adapter is None:

@@ -96,13 +96,21 @@ def make_trainer(asked: Asked, fitting: Fitting, watchers: list[Any]) -> Any:
     except (ValueError, NotImplementedError) as error:
         raise RecipeError(f"TRL refuses this training: {' '.join(str(error).split())}") from error
     trainer.remove_callback(PrinterCallback)
-    # TRL rounds a QLoRA adapter to 16 bits, and a new head has the base's 16. At DPO's rates most steps are then smaller than the
-    # weights can tell, and are lost. (DeepSpeed's ZeRO-3 wants all weights of one kind.)
+    # DeepSpeed's ZeRO-3 wants all weights of one kind.
     if recipe.mode != "full" and find_spread(asked.fields).engine != "deepspeed":
-        for parameter in trainer.model.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
+        widen(trainer.model)
     return trainer
+
+
+def widen(model: Any) -> None:
+    """Hold what is trained beside a base in 32 bits.
+
+    TRL rounds a QLoRA adapter to 16, and a new head has the base's 16. At DPO's rates most steps are then smaller than the weights
+    can tell, and are lost.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
 
 
 def _dataset(rows: list[Row], name: str, arguments: Any) -> Any:

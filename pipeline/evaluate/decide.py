@@ -6,14 +6,15 @@ from typing import Literal
 
 from pipeline.errors import RecipeError, choose_from
 from pipeline.evaluation import PromoteSettings
+from pipeline.identity.metrics import FIGURES
 from pipeline.settings import Anything
 
 GUARDS = ("skills", "identity", "identity.skills", "identity.without_leak", "identity.without_overgeneral")
 """What may not fall where the recipe names nothing, as far as it was measured."""
 
 _WORDS = {
-    "identity": "right on held-out phrasings",
-    "identity.skills": "ordinary tasks right",
+    "identity": FIGURES["heldout"],
+    "identity.skills": FIGURES["skills"],
     "identity.without_leak": "answers that do not speak of the model unasked",
     "identity.without_overgeneral": "others' things not credited to its maker",
 }
@@ -77,7 +78,7 @@ def _knows_better(learned: Learned | None) -> tuple[bool, str]:
     if learned is None or any(share["value"] is None for share in learned):
         return False, "nothing was asked on held-out phrasings, so nothing says that the model is better"
     before, after = learned
-    said = f"right on held-out phrasings went from {full(before)} to {full(after)}, and the lower end of the 95 % interval after is"
+    said = f"{FIGURES['heldout']} went from {full(before)} to {full(after)}, and the lower end of the 95 % interval after is"
     if after["low"] > before["high"]:
         return True, f"{said} above the upper end before"
     return False, f"{said} not above the upper end before"

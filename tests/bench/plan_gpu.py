@@ -80,6 +80,7 @@ def train_once(folder: Path, mode: str, batch: int, length: int, trainer: dict[s
 
     from train.arguments import make_arguments
     from train.base import adapter_config, load_config, load_model, load_tokenizer, this_device
+    from train.learn import widen
     from train.methods import Parts, load_method
     from train.settings import check_train_recipe
 
@@ -97,8 +98,8 @@ def train_once(folder: Path, mode: str, batch: int, length: int, trainer: dict[s
     adapter = None if mode == "full" else adapter_config(recipe, model)
     data = datasets.Dataset.from_list(rows)
     trainer = load_method("dpo").make(Parts(model, None, made, data, None, tokenizer, adapter))
-    for parameter in (p for p in trainer.model.parameters() if adapter is not None and p.requires_grad):
-        parameter.data = parameter.data.float()  # as train/learn.py does
+    if adapter is not None:
+        widen(trainer.model)
     trainer.train()
     cuda = torch.cuda.is_available()
     measured = torch.cuda.max_memory_allocated() / 2**30 if cuda else _resident()[1] - before

@@ -1,14 +1,12 @@
 """inspect, doctor, serve: what they show and do."""
 
 import json
-import os
-import signal
-import subprocess
-import time
 
 import pytest
 
-from tests.harness.command import ROOT, command, pairsmith, write_recipe
+from tests.harness.command import pairsmith, write_recipe
+from tests.harness.serving import deployment_named, run_to_its_end, serving
+from tests.harness.waiting import wait_for
 
 pytestmark = pytest.mark.server
 
@@ -65,48 +63,26 @@ def test_the_doctor_asks_every_model_of_a_recipe(tmp_path, stub):
     assert stub.stats()["requests"] == 0
 
 
-def wait_for(what, seconds=120):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := what():
-            return found
-        time.sleep(0.2)
-    raise AssertionError("waited in vain")
-
-
 @pytest.mark.timeout(600)  # four waits, each for a process that starts
 def test_a_served_recipe_is_refreshed_by_its_deployment(tmp_path, prefect):
     from prefect.client.orchestration import get_client
 
     recipe = write_recipe(tmp_path, name="served")
-    process = subprocess.Popen(
-        command("serve", recipe, "--cron", "0 3 * * *"),
-        cwd=ROOT,
-        env={**os.environ, "PREFECT_RUNNER_POLL_FREQUENCY": "1"},  # it looks for runs every ten seconds by itself
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
-    )
-    try:
-        with get_client(sync_client=True) as client:
-            deployment = wait_for(lambda: next((d for d in client.read_deployments() if d.name == "served"), None))
-            assert deployment.schedules[0].schedule.cron == "0 3 * * *"
-            scheduled = wait_for(lambda: [r for r in client.read_flow_runs() if r.deployment_id == deployment.id and r.auto_scheduled])
-            assert scheduled[0].state_name == "Scheduled" if scheduled else False
+    with serving(recipe, "--cron", "0 3 * * *"), get_client(sync_client=True) as client:
+        deployment = deployment_named(client, "served")
+        assert deployment.schedules[0].schedule.cron == "0 3 * * *"
+        scheduled = wait_for(
+            lambda: [r for r in client.read_flow_runs() if r.deployment_id == deployment.id and r.auto_scheduled], pause=0.2
+        )
+        assert scheduled[0].state_name == "Scheduled"
 
-            def refreshed():
-                run = client.create_flow_run_from_deployment(deployment.id)
-                ended = wait_for(lambda: (s := client.read_flow_run(run.id).state) and s.is_final() and s)
-                assert ended.is_completed(), ended
-                return json.loads((tmp_path / "run" / "summary.json").read_text())
+        def refreshed():
+            run_to_its_end(client, deployment)
+            return json.loads((tmp_path / "run" / "summary.json").read_text())
 
-            assert refreshed()["unchanged"] is False
-            manifest = (tmp_path / "run" / "manifest.json").read_bytes()
-            again = refreshed()
-            assert again["unchanged"] is True
-            assert again["usage"]["total"]["requests"] == 0
-            assert (tmp_path / "run" / "manifest.json").read_bytes() == manifest
-    finally:
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=30)
-    assert b"Traceback" not in out, out.decode()
+        assert refreshed()["unchanged"] is False
+        manifest = (tmp_path / "run" / "manifest.json").read_bytes()
+        again = refreshed()
+        assert again["unchanged"] is True
+        assert again["usage"]["total"]["requests"] == 0
+        assert (tmp_path / "run" / "manifest.json").read_bytes() == manifest

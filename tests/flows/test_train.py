@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import orjson
 import pytest
@@ -12,6 +11,7 @@ import yaml
 from pipeline import ROOT
 from pipeline.errors import RunError
 from tests.harness.training import make_recipe
+from tests.harness.waiting import wait_for
 from train.output import Output
 
 pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[train]'")
@@ -81,7 +81,7 @@ def test_a_killed_training_leaves_the_gpu_free_and_is_gone_on_with(tiny_model, t
     environment.pop("PREFECT_API_URL", None)
     killed = subprocess.Popen(command, cwd=ROOT, env=environment)
     out = Output(tmp_path / "out")
-    wait_for(lambda: out.last_checkpoint(mend=False), killed)
+    wait_for(lambda: out.last_checkpoint(mend=False), process=killed)
     killed.kill()
     killed.wait()
     wait_for(lambda: not is_held(out))
@@ -100,14 +100,6 @@ def is_held(out):
             return False
     except RunError:
         return True
-
-
-def wait_for(what, process=None):
-    until = time.monotonic() + 120
-    while not what():
-        assert process is None or process.poll() is None, "ended before its first checkpoint"
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def loaded_by(code):
