@@ -1,4 +1,4 @@
-"""The model that is trained: its tokenizer, its weights in the mode's form, its adapter; and the one place where bitsandbytes is tamed."""
+"""The model that is trained: its tokenizer, its weights in the mode's form, its adapter."""
 
 import os
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from pipeline.fingerprint import folder_fingerprint
 from pipeline.runs import read_json
 from pipeline.sources import at_hand
 from train.defaults import Device
+from train.four_bits import tame
 from train.methods import load_method
 from train.settings import ModelSettings, TrainRecipe, model_name
 
@@ -117,19 +118,6 @@ def load_model(recipe: TrainRecipe, device: Device, *, path: ModelSettings | Non
         loaded = kind.from_pretrained(model_name(model.path), **options)
     tame(loaded)
     return loaded
-
-
-def tame(model: Any) -> Any:
-    """Keep bitsandbytes from ruining a training on a CPU with AVX512-BF16 in silence; the model.
-
-    There, the first forward pass in eval mode (a sample, a measurement, log-probabilities computed beforehand) repacks the weights
-    of every 4-bit layer in place, and from then on gradients through them are lost: training goes on, with the wrong ones, and
-    reward accuracy still says 1.0. Must be called before the first forward pass; tests/train/test_guard.py fails without it.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
-    return model
 
 
 def _in_four_bits(recipe: TrainRecipe, dtype: str) -> Any:

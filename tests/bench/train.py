@@ -60,7 +60,8 @@ def bare(folder: Path, steps: int, precomputed: bool) -> dict[str, float]:
     from trl import DPOConfig, DPOTrainer
 
     from train.arguments import settled_fields
-    from train.base import tame, this_device
+    from train.base import this_device
+    from train.four_bits import tame
     from train.settings import check_train_recipe
 
     checked = check_train_recipe(recipe(folder, steps, precomputed))

@@ -59,5 +59,8 @@ def in_four_bits(weight: "torch.Tensor") -> "torch.Tensor":
     """What bitsandbytes makes of a matrix, in NF4 with double quantization, and back."""
     import bitsandbytes.functional as bits
 
+    from train.four_bits import read_in_blocks
+
+    read_in_blocks()
     coded, state = bits.quantize_4bit(weight, blocksize=BLOCK, compress_statistics=True, quant_type="nf4")
     return bits.dequantize_4bit(coded, state).to(weight.dtype)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.train.plan.conftest import SMALL, llama, sizes
-from train.base import tame
+from train.four_bits import tame
 from train.plan.memory import GIB, Load, estimate
 
 LOAD = Load("dpo", "qlora", batch=2, length=512, optimizer="adamw_torch", reference="adapter_off")
