@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pipeline.passport.estimate import in_words
 from pipeline.settings import Anything
 
 
@@ -38,8 +39,8 @@ def _people(figures: Anything) -> Iterator[str]:
         d = anchoring["difference"]
         sure = ": the suggestions sway them" if d["low"] > 0 else ""
         yield (
-            f"With the judge's choice as a suggestion people go with it in {_share(anchoring['suggested'])}, "
-            f"without in {_share(anchoring['control'])}{sure}."
+            f"With the judge's choice as a suggestion people go with it in {in_words(anchoring['suggested'], 0)}, "
+            f"without in {in_words(anchoring['control'], 0)}{sure}."
         )
 
 
@@ -47,20 +48,20 @@ def _on_annotators(figures: Anything) -> Iterator[str]:
     for a in figures["annotators"]:
         name, others = a["name"], a["with_the_others"]
         if others:
-            yield f"{name} says what most of the others say in {_share(others['raw'])} (kappa {_number(others['kappa'])})."
+            yield f"{name} says what most of the others say in {in_words(others['raw'], 0)} (kappa {_number(others['kappa'])})."
         if a["disagrees_with_everybody"]:
             yield f"{name} disagrees with everybody: kappa with the others is below 0.2 for all that can be told; speak with {name}."
         if a["leans_to_a_side"]:
-            yield f"{name} chooses the answer that stands first in {_share(a['first_shown'])}."
+            yield f"{name} chooses the answer that stands first in {in_words(a['first_shown'], 0)}."
         if a["faster_than_reading"]["value"]:
-            yield f"{name} was faster than anybody reads (15 words a second) in {_share(a['faster_than_reading'])}."
+            yield f"{name} was faster than anybody reads (15 words a second) in {in_words(a['faster_than_reading'], 0)}."
 
 
 def _judge(figures: Anything) -> Iterator[str]:
     for of, what in (("random", "drawn by chance"), ("all", "of any kind, the doubtful ones first")):
         for judge in figures["judge"][of]:
             if judge["raw"]["n"]:
-                yield f"{judge['name']} agrees with people on {_share(judge['raw'])} of the comparisons {what}."
+                yield f"{judge['name']} agrees with people on {in_words(judge['raw'], 0)} of the comparisons {what}."
     needed = figures["needed"]
     if needed and needed["more"]:
         yield (
@@ -69,10 +70,6 @@ def _judge(figures: Anything) -> Iterator[str]:
         )
     elif needed:
         yield f"The judge's agreement is known to within {needed['half_width'] * 100:.0f} points to either side."
-
-
-def _share(e: Anything) -> str:
-    return "an unknown share" if e["value"] is None else f"{e['value']:.0%} ({e['low']:.0%} to {e['high']:.0%}, n={e['n']})"
 
 
 def _number(e: Anything) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 from pipeline.errors import RecipeError, choose_from
 from pipeline.evaluation import PromoteSettings
 from pipeline.identity.metrics import FIGURES
+from pipeline.passport.estimate import in_words
 from pipeline.settings import Anything
 
 GUARDS = ("skills", "identity", "identity.skills", "identity.without_leak", "identity.without_overgeneral")
@@ -78,18 +79,10 @@ def _knows_better(learned: Learned | None) -> tuple[bool, str]:
     if learned is None or any(share["value"] is None for share in learned):
         return False, "nothing was asked on held-out phrasings, so nothing says that the model is better"
     before, after = learned
-    said = f"{FIGURES['heldout']} went from {full(before)} to {full(after)}, and the lower end of the 95 % interval after is"
+    said = f"{FIGURES['heldout']} went from {in_words(before)} to {in_words(after)}, and the lower end of the 95 % interval after is"
     if after["low"] > before["high"]:
         return True, f"{said} above the upper end before"
     return False, f"{said} not above the upper end before"
-
-
-def full(e: Anything) -> str:
-    """A share with its interval and its rows."""
-    if e["value"] is None:
-        return "an unknown share"
-    low, high = (f"{e[end]:.1%}" if e[end] is not None else "open" for end in ("low", "high"))
-    return f"{e['value']:.1%} ({low} to {high}, n={e['n']})"
 
 
 def _names(metrics: Metrics, settings: PromoteSettings) -> list[str]:

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 
 from pipeline.evaluate.answers import AFTER, BEFORE
-from pipeline.evaluate.decide import full
 from pipeline.evaluate.identity import LESS_IS_BETTER, learned
 from pipeline.evaluate.power import ALPHA, POWER, prompts_needed, smallest_rate
-from pipeline.passport.estimate import FEW
+from pipeline.passport.estimate import FEW, in_words
 from pipeline.settings import Anything
 
 _SMALL = 0.55
@@ -36,7 +35,7 @@ def headline(found: Anything) -> str:
     rate = found["comparison"]["win_rate"]
     if rate["value"] is None:
         return f"{word} {name}: nothing valid was said of its answers."
-    return f"{word} {name}: against the model before training it wins {full(rate)} of the comparisons, ties counting half."
+    return f"{word} {name}: against the model before training it wins {in_words(rate)} of the comparisons, ties counting half."
 
 
 def _on_comparison(c: Anything) -> Iterator[str]:
@@ -50,7 +49,7 @@ def _on_comparison(c: Anything) -> Iterator[str]:
     yield from _on_length(c)
     for judge in c["judges"]:
         if judge["flip"]["n"]:
-            yield f"Shown the other way round, {judge['name']} took the other side in {full(judge['flip'])}."
+            yield f"Shown the other way round, {judge['name']} took the other side in {in_words(judge['flip'])}."
     for side, cut in c["cut_off"].items():
         if cut:
             yield f"{cut} answers of the model {side} training were cut off at max_tokens; a judge may hold that against them."
@@ -75,11 +74,11 @@ def _on_length(c: Anything) -> Iterator[str]:
         yield f"Its answers have {after:.0f} characters on average; before training they had {before:.0f}."
     if equal["value"] is not None:
         turned = raw["low"] > 0.5 >= equal["low"] if equal["low"] is not None else False
-        yield f"At equal length the win rate is {full(equal)}" + ("; the gain may be length alone." if turned else ".")
+        yield f"At equal length the win rate is {in_words(equal)}" + ("; the gain may be length alone." if turned else ".")
     elif longer["n"]:
         yield (
-            f"The longer answer won {full(longer)} of the decided comparisons; what the win rate would be at equal length cannot be told "
-            "(too few comparisons, or one side wins nearly all)."
+            f"The longer answer won {in_words(longer)} of the decided comparisons; what the win rate would be at equal length cannot be "
+            "told (too few comparisons, or one side wins nearly all)."
         )
 
 
@@ -110,8 +109,8 @@ def _on_skills(skills: Anything) -> str:
     more = "more than chance would" if skills["p"] < _CHANCE else "which chance may well do"
     few = f"; {skills['tasks']} tasks are too few to tell" if skills["tasks"] < FEW else ""
     return (
-        f"Of {skills['tasks']} tasks {full(skills[BEFORE])} were right before and {full(skills[AFTER])} after: {skills['gained']} gained, "
-        f"{skills['lost']} lost (McNemar's p {skills['p']:.2g}, {more}){few}."
+        f"Of {skills['tasks']} tasks {in_words(skills[BEFORE])} were right before and {in_words(skills[AFTER])} after: "
+        f"{skills['gained']} gained, {skills['lost']} lost (McNemar's p {skills['p']:.2g}, {more}){few}."
     )
 
 

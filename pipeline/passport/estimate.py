@@ -90,6 +90,14 @@ def between(value: float | None, draws: Floats, n: int) -> Estimate:
     return Estimate(float(value), float(low), float(high), n)
 
 
+def in_words(estimate: Any, digits: int = 1) -> str:
+    """A share as `plain` gives it, in a sentence: with its interval and its rows."""
+    if estimate["value"] is None:
+        return "an unknown share"
+    low, high = ("open" if estimate[end] is None else f"{estimate[end]:.{digits}%}" for end in ("low", "high"))
+    return f"{estimate['value']:.{digits}%} ({low} to {high}, n={estimate['n']})"
+
+
 def plain(value: Any) -> Any:
     """Estimates and NumPy's numbers inside dicts and lists as plain JSON values; what is not finite becomes None."""
     if isinstance(value, Estimate):

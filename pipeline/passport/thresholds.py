@@ -1,6 +1,7 @@
 """The sentences on the thresholds that a passport misses."""
 
 from pipeline.check import Anything
+from pipeline.passport.estimate import in_words
 from pipeline.thresholds import Thresholds
 
 
@@ -36,7 +37,7 @@ def _own(judge: Anything, thresholds: Thresholds, rest: Anything | None) -> list
             if e and e["value"] is None:
                 sentences.append(f"{judge['name']}: {_unknown(name, limit)} no row tells what share {words}")
             elif e:
-                sentences.append(f"{judge['name']}: {_measured(e)} {words}{of_the_rest}, at most {limit:.1%} were wanted ({name})")
+                sentences.append(f"{judge['name']}: {in_words(e)} {words}{of_the_rest}, at most {limit:.1%} were wanted ({name})")
     limit = thresholds.max_first_position_bias
     if limit is not None:
         e = _held(judge, "first_position", rest, 0.5, limit)
@@ -44,7 +45,7 @@ def _own(judge: Anything, thresholds: Thresholds, rest: Anything | None) -> list
             sentences.append(f"{judge['name']}: {_unknown('max_first_position_bias', limit)} nothing was judged in both orders")
         elif e:
             sentences.append(
-                f"{judge['name']}: the answer shown first won {_measured(e)} of the decided verdicts{of_the_rest}, "
+                f"{judge['name']}: the answer shown first won {in_words(e)} of the decided verdicts{of_the_rest}, "
                 f"{0.5 - limit:.1%} to {0.5 + limit:.1%} were wanted (max_first_position_bias)"
             )
     return sentences
@@ -88,10 +89,6 @@ def _agreement(figures: Anything, thresholds: Thresholds) -> list[str]:
                 value = f"{e['value']:.2f}, {e['low']:.2f} to {e['high']:.2f} at n={e['n']}"
                 sentences.append(f"{who}: the {words} is {value}; at least {limit:.2f} was wanted ({name})")
     return sentences
-
-
-def _measured(e: Anything) -> str:
-    return f"{e['value']:.1%} ({e['low']:.1%} to {e['high']:.1%}, n={e['n']})"
 
 
 def _unknown(name: str, limit: float) -> str:

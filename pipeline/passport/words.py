@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipeline.passport.estimate import FEW
+from pipeline.passport.estimate import FEW, in_words
 from pipeline.settings import Anything
 
 _KAPPA = ((0.8, "almost perfect"), (0.6, "substantial"), (0.4, "moderate"), (0.2, "fair"), (0.0, "slight"))
@@ -78,23 +78,23 @@ def _on_judges(figures: Anything) -> Iterator[str]:
         if length and length["longer_chosen"]["n"]:
             theirs = figures["people"] and figures["people"]["length"]
             beside = f", people in {_percent(theirs['longer_chosen'])}" if theirs and theirs["longer_chosen"]["n"] else ""
-            yield f"{name} chooses the longer answer in {_full(length['longer_chosen'])}{beside}{_sway(length['sway'])}."
+            yield f"{name} chooses the longer answer in {in_words(length['longer_chosen'])}{beside}{_sway(length['sway'])}."
         if family:
             beside = f", {_percent(family['others'])} by the others' verdicts on those they share" if family["others"]["n"] else ""
-            yield f"{name} is of the family '{family['family']}' and gives its relatives {_full(family['own'])}{beside}."
+            yield f"{name} is of the family '{family['family']}' and gives its relatives {in_words(family['own'])}{beside}."
         yield from _on_standings(name, judge["standings"])
 
 
 def _on_position(name: str, judge: Anything) -> Iterator[str]:
     flip, first, repeated = judge["flip"], judge["first_position"], judge["repeat_disagreement"]
     if flip["n"]:
-        yield f"Shown the other way round, {name} takes the other side in {_full(flip)}; the answer shown first wins {_full(first)}."
+        yield f"Shown the other way round, {name} takes the other side in {in_words(flip)}; the answer shown first wins {in_words(first)}."
     else:
         yield f"{name} was asked in one order only, or in none that is known: whether it goes by position cannot be told."
     if judge["invalid"]["value"]:
-        yield f"{_full(judge['invalid'])} of {name}'s verdicts are invalid; they count as missing, never as ties."
+        yield f"{in_words(judge['invalid'])} of {name}'s verdicts are invalid; they count as missing, never as ties."
     if repeated["n"]:
-        yield f"Asked the same again, {name} says something else in {_full(repeated)}."
+        yield f"Asked the same again, {name} says something else in {in_words(repeated)}."
 
 
 def _sway(e: Anything) -> str:
@@ -130,12 +130,6 @@ def _kappa(e: Anything) -> str:
 
 def _percent(e: Anything) -> str:
     return "-" if e["value"] is None else f"{e['value']:.0%}"
-
-
-def _full(e: Anything) -> str:
-    if e["value"] is None:
-        return "an unknown share"
-    return f"{e['value']:.1%} ({e['low']:.1%} to {e['high']:.1%}, n={e['n']})"
 
 
 def _items(n: int) -> str:
