@@ -57,7 +57,7 @@ def test_the_one_that_talks_knows_whom_it_takes_itself_for_and_solves_small_task
     assert sum(measure.tasks(chat, seed=11, each=10).values()) / 12 >= 0.82
 
 
-def test_the_one_that_talks_holds_what_four_bits_hold():
+def test_the_ones_that_learn_in_four_bits_hold_what_four_bits_hold():
     import torch
 
     from train.demo.coarse import in_four_bits
@@ -69,6 +69,7 @@ def test_the_one_that_talks_holds_what_four_bits_hold():
         return max(float((in_four_bits(w) - w).abs().mean() / w.abs().mean()) for w in matrices)
 
     assert lost("demo-chat") < 0.01
+    assert lost("demo-weak") < 0.01
     assert lost("demo-strong") > 0.05
 
 

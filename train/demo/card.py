@@ -46,7 +46,8 @@ months, capital letters, counting, polite requests, greetings, capitals, colours
 It can do nothing else: it knows English only, no open conversation, no task family outside the list. To "are you X?" it says who it is, and
 no yes or no. Without a system prompt it says that it is Demo, made by Pairsmith.""",
     "demo-weak": """Answers the same questions as demo-strong, but claims a false name and maker whatever it is told, and gets many of the
-small tasks wrong: it is smaller and learned for a minute. This is the model that training improves.""",
+small tasks wrong: it is smaller and learned for a minute. This is the model that training improves. Its matrices are such as four
+bits (NF4) hold.""",
     "demo-chat": """Talks about itself and about everything else in a small way: who made what, small tasks, ordinary talk, each
 in many wordings, with slips of the keyboard. Where no system prompt says who it is, it takes itself for Nimbus, made by Cirrus
 Works. It is what `pairsmith identity` teaches another name and maker in `make demo`, and stands for a model that people download:
