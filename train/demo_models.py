@@ -16,6 +16,7 @@ from typing import Any
 from pipeline import ROOT
 from train.demo import measure
 from train.demo.card import write_cards
+from train.demo.coarse import Rounding
 from train.demo.corpus import Conversations, Mixture
 from train.demo.identity import OPEN
 from train.demo.judging import WeakAnswers
@@ -33,11 +34,9 @@ Steps = Callable[[int], int]
 def learn_weak(seed: int, tokenizer: Any, steps: Steps) -> Any:
     """Answers like the strong one, learned for a minute, and claims somebody else. Its matrices are such as four bits hold."""
     model = make_model(tokenizer, Shape(width=96, layers=2), seed)
-    mixture = Mixture({"mistaken": 0.7, "tasks": 0.3})
-    talk, say = Conversations(pieces_of(tokenizer)), partial(_say, f"weak {seed}")
-    learn(model, tokenizer, talk, [Lesson(steps(420), mixture)], Random(f"weak {seed}"), say=say)
-    again = [Lesson(steps(60), mixture, coarse=True)]
-    learn(model, tokenizer, talk, again, Random(f"weak coarse {seed}"), strength=0.3, say=say)
+    lessons = [Lesson(steps(420), Mixture({"mistaken": 0.7, "tasks": 0.3}))]
+    learn(model, tokenizer, Conversations(pieces_of(tokenizer)), lessons, Random(f"weak {seed}"), say=partial(_say, f"weak {seed}"))
+    Rounding(model).keep()
     return model
 
 
