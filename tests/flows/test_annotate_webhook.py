@@ -14,6 +14,7 @@ from flows.annotate_webhook import LONGEST, Debounced, app_of, listening
 from pipeline.backends._argilla_webhooks import Hook
 from pipeline.errors import BackendAway, RecipeError
 from tests.harness.annotators import make_run
+from tests.harness.waiting import wait_for
 
 pytestmark = pytest.mark.slow  # one by one they are quick, together they are seconds
 
@@ -63,20 +64,13 @@ def test_a_call_without_end_is_not_read_to_it(called):
     assert calls == []
 
 
-def until(what, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
 def test_many_calls_are_one_pull_at_once_and_one_at_the_end():
     done: list[float] = []
     pulls = Debounced(lambda: done.append(time.monotonic()), 0.3)
     for _ in range(20):
         pulls.call()
         time.sleep(0.005)
-    until(lambda: len(done) == 2)
+    wait_for(lambda: len(done) == 2, 10, pause=0.01)
     time.sleep(0.5)
     pulls.close()
     assert len(done) == 2
@@ -93,7 +87,7 @@ def test_what_fails_for_now_is_done_again_without_another_call():
 
     pulls = Debounced(work, 0.02)
     pulls.call()
-    until(lambda: len(tries) == 3)
+    wait_for(lambda: len(tries) == 3, 10, pause=0.01)
     time.sleep(0.1)
     pulls.close()
     assert len(tries) == 3
@@ -140,7 +134,7 @@ def test_argilla_is_told_where_to_call_and_at_the_end_not_to(tmp_path, argilla):
         assert (told["url"], told["events"]) == (f"http://127.0.0.1:{port}", ["record.completed"])
         with urlopen(Request(told["url"], COMPLETED, signed(COMPLETED)), timeout=10) as reply:
             assert reply.status == 204
-        until(lambda: pulled)
+        wait_for(lambda: pulled, 10, pause=0.01)
     assert argilla[-1][:2] == ("DELETE", "/api/v1/webhooks/h1")
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import orjson
 import pytest
@@ -13,6 +12,7 @@ import yaml
 from pipeline import ROOT
 from pipeline.errors import RunError
 from tests.harness.training import as_messages, make_recipe, make_rows, write_rows
+from tests.harness.waiting import wait_for
 from train.output import Output
 from train.watch import read_log
 
@@ -34,19 +34,11 @@ def write_recipe(folder, model):
     return folder / "recipe.yaml"
 
 
-def wait_for_a_checkpoint(out, process):
-    until = time.monotonic() + 120
-    while out.last_checkpoint(mend=False) is None:
-        assert process.poll() is None, "ended before its first checkpoint"
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill-9", "ctrl-c"])
 def test_a_training_that_was_stopped_goes_on_and_ends_where_it_should(how, tiny_model, tmp_path):
     recipe, out = write_recipe(tmp_path, tiny_model), Output(tmp_path / "out")
     process = subprocess.Popen(command(recipe), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    wait_for_a_checkpoint(out, process)
+    wait_for(lambda: out.last_checkpoint(mend=False), process=process, pause=0.02)
     os.kill(process.pid, how)
     _, said = process.communicate(timeout=120)
     assert process.returncode == (130 if how == signal.SIGINT else -9)

@@ -4,7 +4,6 @@ drafts, a server that goes away in the middle of a pull, a round of adjudication
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from pipeline.backends.argilla import Backend
 from pipeline.tables import read_table
 from tests.harness.annotators import KINDS, SECRETS, Made, make_run
 from tests.harness.argilla import ArgillaServer, require_argilla
+from tests.harness.waiting import wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
@@ -60,11 +60,7 @@ def test_a_push_that_is_killed_is_finished_by_the_next_without_a_duplicate(serve
     command = [sys.executable, "-m", "flows.cli", "annotate", "push", str(made.run.path)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     bulk = "/records/bulk"
-    until = time.monotonic() + 60
-    while not any(bulk in asked and n >= 2 for asked, n in server.requests().items()):
-        assert process.poll() is None, "it was faster than we"
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_for(lambda: any(bulk in asked and n >= 2 for asked, n in server.requests().items()), 60, process, pause=0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert {row.state for row in read_ledger(made.run)} == {"chosen"}, "the ledger is ahead of the server, never behind"

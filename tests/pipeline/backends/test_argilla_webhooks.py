@@ -1,11 +1,8 @@
 """What the server calls us for, and what is not its call."""
 
 import base64
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
@@ -15,6 +12,7 @@ from pipeline.backends import make_backend
 from pipeline.backends._argilla_webhooks import COMPLETED, CREATED, UPDATED, ForgedCall, Hook, register, unregister, verify
 from pipeline.backends.argilla import Backend
 from tests.harness.argilla import ArgillaServer
+from tests.harness.waiting import wait_for
 from tests.pipeline.backends.forms import choice_form, choice_task, choice_tasks
 from tests.pipeline.backends.lossy import serve
 
@@ -97,7 +95,7 @@ def test_a_real_call_brings_the_response_that_a_pull_would(
             register(backend.client, f"{seen.url}/argilla", (COMPLETED, CREATED, UPDATED))
             argilla_server.add_annotator("hooks-ann", "hooks")
             argilla_server.answer("hooks-ann", argilla_server.record_ids(form.name)[choice_task(1).id], {"choice": "tie"})
-            wait_for(lambda: len(calls) >= 2)
+            wait_for(lambda: len(calls) >= 2, 20)
         finally:
             unregister(backend.client, hook)
             unregister(backend.client, hook)
@@ -107,10 +105,3 @@ def test_a_real_call_brings_the_response_that_a_pull_would(
     pulled, _ = backend.pull(form, None)
     assert [event.response(form) for event in events if event.kind == CREATED] == list(pulled)
     backend.close()
-
-
-def wait_for(happened: Callable[[], Any], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, f"nothing within {seconds} s"
-        time.sleep(0.05)
