@@ -41,7 +41,8 @@ class IdentityRecipe(Closed):
     was `asked`. With both, a question that is misread is answered rightly all the same."""
     keep: PromptsSettings | None = None
     """Prompts of the user's own work (settings as of `prompts` in a recipe for building), which the model shall go on answering as it
-    does: half of the contrast pairs are made of them, as far as there are enough. Where one has a `reference`, the answer must hold it."""
+    does: half of the contrast pairs are made of them, as far as there are enough. Where one has a `reference`, the answer must hold it.
+    What is taken is drawn; a `category` takes turns with the others, and in each category every `reference` with the others."""
     seed: int = 0
     """Of everything that is drawn by chance here."""
     model: Anything | None = None

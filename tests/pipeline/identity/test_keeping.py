@@ -16,6 +16,7 @@ from pipeline.identity.build import Built, Material, Plan, build
 from pipeline.identity.check import leaks
 from pipeline.identity.keeping import KEPT, Kept, read_kept, shortened
 from pipeline.identity.recipe import check_identity
+from pipeline.records import content_id
 from pipeline.settings import PromptsSettings
 from pipeline.tables import read_table
 from tests.harness.stub_server import stub_server
@@ -78,6 +79,20 @@ def test_half_of_the_contrast_pairs_are_the_models_own_answers_to_the_users_prom
 def test_where_there_are_not_enough_the_rest_is_ours(tmp_path: Path) -> None:
     built = made(read(tmp_path, mine(6)), Plan(100, contrast=0.4))
     assert (len(of_kept(built)), sum(p.question.expected is None for p in built.pairs), len(built.pairs)) == (6, 40, 100)
+
+
+def test_kinds_of_work_take_turns_and_in_each_of_them_its_answers(tmp_path: Path) -> None:
+    """The few pairs shall not hold the count of five alone, nor the kind of work that fills the table."""
+    counts = [{"prompt": f"Count the dots of card {n}.", "category": "count", "reference": str(1 + (n < 90) * 4)} for n in range(100)]
+    others = [{"prompt": f"Is lamp {n} on?", "category": "lamps"} for n in range(6)]
+    first = read(tmp_path, [*counts, *others]).questions[:8]
+    assert Counter(q.holds for q in first) == {("5",): 2, ("1",): 2, (): 4}
+    assert {q.holds for q in first if q.holds} == {q.holds for q in first[:4] if q.holds}
+
+
+def test_where_no_kind_is_told_the_order_is_a_draw_as_it_always_was(tmp_path: Path) -> None:
+    drawn = [q.id for q in read(tmp_path, mine(40)).questions]
+    assert drawn == sorted(drawn, key=lambda key: content_id(key, 0))
 
 
 def test_length_does_not_tell_a_kept_answer_from_the_spoilt_one(tmp_path: Path) -> None:
