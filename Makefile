@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
+TESTS_READY := $(VENV)/.tests-ready
 VLLM := .venv-vllm
 VLLM_PIP := $(VLLM)/bin/python -m pip --disable-pip-version-check
 VLLM_READY := $(VLLM)/.ready
@@ -33,6 +34,11 @@ $(READY): pyproject.toml constraints.txt
 	# torch goes first and alone: whatever comes after must not pull another build of it, with gigabytes of CUDA.
 	$(PIP) install -q $(PIP_ARGS) 'torch==2.13.0'
 	$(PIP) install -q $(PIP_ARGS) -c constraints.txt -e '.[train,annotate,dev]'
+	touch $@
+
+# What only a training that asks for it needs, and every test does.
+$(TESTS_READY): $(READY)
+	$(PIP) install -q $(PIP_ARGS) -c constraints.txt -e '.[train,annotate,dev,deepspeed,wandb]'
 	touch $@
 
 vllm: $(VLLM_READY)  ## Install vLLM into .venv-vllm: the GPU build where there is a GPU, the CPU build elsewhere
@@ -74,7 +80,7 @@ demo: $(READY) $(if $(filter vllm,$(ENGINE)),$(VLLM_READY))  ## Build a first da
 demo-models: $(READY)  ## Train the demo models anew (two hours), into data/demo_models
 	$(BIN)/python -m train.demo_models
 
-test: $(READY) $(VLLM_READY) $(ARGILLA_READY) lint  ## Set everything up, check style and types, run every test
+test: $(TESTS_READY) $(VLLM_READY) $(ARGILLA_READY) lint  ## Set everything up, check style and types, run every test
 	$(BIN)/python -m pytest tests -n 2 -m 'not server'
 	$(BIN)/python -m pytest tests -n 2 --dist loadgroup -m server
 
@@ -95,7 +101,7 @@ doctor: $(READY)  ## Check this machine and this installation
 lock: $(VLLM_READY) $(ARGILLA_READY)  ## Write constraints.txt anew, from what pip chooses today
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install -q $(PIP_ARGS) 'torch==2.13.0'
-	.venv-lock/bin/python -m pip install -q $(PIP_ARGS) -e '.[train,annotate,dev]'
+	.venv-lock/bin/python -m pip install -q $(PIP_ARGS) -e '.[train,annotate,dev,deepspeed,wandb]'
 	.venv-lock/bin/python -m pip freeze --exclude-editable | grep -E '^[A-Za-z0-9._-]+==' | sed 's/+cpu$$//' > constraints.txt
 	rm -rf .venv-lock
 	$(VLLM_PIP) freeze | grep -E '^[A-Za-z0-9._-]+==' | sed 's/+cpu$$//' > constraints-vllm.txt

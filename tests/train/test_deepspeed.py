@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install -e '.[t
 
 pytestmark = [
     pytest.mark.server,
-    pytest.mark.skipif(find_spec("deepspeed") is None, reason="deepspeed is not installed: pip install deepspeed"),
+    pytest.mark.skipif(find_spec("deepspeed") is None, reason="deepspeed is not installed: make test does"),
 ]
 
 STEPS = 12
