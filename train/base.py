@@ -28,6 +28,8 @@ def quiet() -> None:
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     for name in ("bitsandbytes", "trl", "accelerate", "peft"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # It sets its own level when it is loaded, which is whenever it is installed; a filter outlasts that.
+    logging.getLogger("DeepSpeed").addFilter(lambda record: record.levelno >= logging.ERROR)
 
 
 def free_memory() -> None:
