@@ -76,6 +76,8 @@ def _settings(recipe: TrainRecipe) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = [("method", recipe.method), ("mode", recipe.mode), ("seed", recipe.seed)]
     if recipe.mode != "full":
         found += [("rank", adapter.rank), ("alpha", adapter.alpha), ("targets", adapter.targets)]
+    if adapter.average > 1:
+        found.append(("mean of trainings, each of another seed", adapter.average))
     if recipe.method in ("dpo", "kto"):
         found.append(("reference", recipe.reference))
     return found

@@ -4,6 +4,7 @@
     plan.json        what was planned, and what the rows look like in tokens
     checkpoints/     to go on from, after a kill; they go when the training is done
     log.jsonl        TRL's metrics, step by step; metrics.csv holds the same as a table, plots.html as plots
+    members/         with adapter.average, the trainings whose mean this is, a folder each
     samples.jsonl    answers to held-out prompts, before the first step and at every measurement
     adapter/         the adapter (modes lora and qlora), or model/, the whole model (mode full); merged/ on request
     README.md        the model card

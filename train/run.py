@@ -26,6 +26,7 @@ from pipeline.runs import explained, json_text, write_text
 from pipeline.settings import Anything
 from train import base
 from train.asked import Asked, ask, label, made_of
+from train.average import learn_mean
 from train.card import card
 from train.learn import Learned, is_first, learn
 from train.lengths import fit
@@ -54,7 +55,7 @@ def _train(asked: Asked, output: Output, made: Anything) -> Anything:
     if is_first():
         write_text(output.path / "plan.json", json_text(asked.plan.as_json()))
     fitting = fit(asked.data, asked.recipe, asked.tokenizer, asked.fields.get("max_length"))
-    learned = learn(asked, fitting, output)
+    learned = (learn_mean if asked.recipe.adapter.average > 1 else learn)(asked, fitting, output)
     data = fitting.data
     manifest: Anything = {
         "name": asked.recipe.name,

@@ -44,9 +44,12 @@ def write_answers(model: Any, tokenizer: Any, prompts: Sequence[Row], tokens: in
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31
     tokens = min(tokens, context - inputs["input_ids"].shape[1])
     asked = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
+    # What is trained beside a base in 16 bits is held in 32, and the two meet under autocast alone, as in training.
+    kinds = {p.dtype for p in model.parameters()}
+    half = next((kind for kind in (torch.bfloat16, torch.float16) if kind in kinds), None)
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(model.device.type, dtype=half, enabled=half is not None):
             made = model.generate(**asked, max_new_tokens=tokens, do_sample=False, use_cache=True, pad_token_id=tokenizer.pad_token_id)
     finally:
         model.train(training)

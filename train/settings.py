@@ -79,6 +79,9 @@ class AdapterSettings(Closed):
     start: str | None = None
     """The folder of an adapter to go on from, such as the one of an SFT before; it is then the reference too. Its own rank,
     alpha and targets hold."""
+    average: int = Field(1, ge=1, le=16)
+    """Trainings, each of another seed, whose mean is kept: what one gets wrong by chance, the others get right (model soups,
+    2203.05482). Takes as many times as long; what comes out has the rank of all together."""
 
 
 class QuantizationSettings(Closed):
@@ -165,6 +168,8 @@ class TrainRecipe(Closed):
             raise ValueError(f"method {self.method} has no reference model; leave `reference` out")
         if self.mode == "full" and (self.adapter.start is not None or self.output.merge):
             raise ValueError("mode full trains all weights and knows no adapter; leave adapter.start and output.merge out")
+        if self.adapter.average > 1 and (self.mode == "full" or self.adapter.start is not None):
+            raise ValueError("adapter.average is the mean of new adapters; leave it out with mode full and with adapter.start")
         return self
 
     @property

@@ -49,7 +49,7 @@ class Log(Watcher):
             return
         kept = [row for row in read_log(self._file) if row["step"] <= state.global_step]
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_bytes(b"".join(map(_line, kept)))
+        self._file.write_bytes(b"".join(map(as_line, kept)))
         self._before = max((row["seconds"] for row in kept), default=0.0)
         self._began = time.monotonic()
 
@@ -58,7 +58,7 @@ class Log(Watcher):
             return
         seconds = round(self._before + time.monotonic() - self._began, 2)
         with self._file.open("ab") as file:
-            file.write(_line({"step": state.global_step, "seconds": seconds, **logs}))
+            file.write(as_line({"step": state.global_step, "seconds": seconds, **logs}))
 
 
 def read_log(file: Path) -> list[Anything]:
@@ -69,7 +69,8 @@ def read_log(file: Path) -> list[Anything]:
     return [orjson.loads(line) for line in lines if line.endswith(b"\n")]
 
 
-def _line(row: Anything) -> bytes:
+def as_line(row: Anything) -> bytes:
+    """A row of a log as it is written."""
     return orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) + b"\n"
 
 

@@ -63,3 +63,10 @@ def test_a_loss_that_is_no_number_stops_a_training(tiny_model, tmp_path):
     said = is_stopped(*trained(tmp_path, tiny_model, mode="full", trainer={"learning_rate": 1e20}))
 
     assert "is nan at step " in said
+
+
+def test_a_layer_that_is_trained_whole_beside_a_base_in_16_bits_answers_too(tiny_model, tmp_path):
+    """It is held in 32 bits, and what it hands on met weights in 16: samples asked outside autocast ended in a traceback."""
+    done, out = trained(tmp_path, tiny_model, samples=2, mode="lora", adapter={"rank": 4, "alpha": 8, "modules_to_save": ["norm"]})
+    assert done.returncode == 0, done.stderr
+    assert len(read_log(out.samples)) > 2

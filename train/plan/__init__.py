@@ -109,7 +109,7 @@ def make_plan(
             device,
             fields,
             (lambda length, flops: time_batch(recipe, config, sizes, load, length, flops / (device.flops or 1.0))) if tried else None,
-        ),
+        ).repeated(recipe.adapter.average),
     )
 
 

@@ -1,7 +1,7 @@
 """How many steps a training takes, and about how long: arithmetic on its matrix products and the speed of the device."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -55,8 +55,15 @@ class Schedule:
     flops: float
     seconds: tuple[float, float] | None
     """At best and at worst; None where the device was not measured."""
+    trainings: int = 1
+    """So many, each of another seed (adapter.average): the seconds are those of all, the rest is of one."""
     tried: bool = False
     """Whether a batch was tried out (train/plan/timing.py), or the seconds are arithmetic alone."""
+
+    def repeated(self, trainings: int) -> "Schedule":
+        """The same, so many times."""
+        seconds = self.seconds and (self.seconds[0] * trainings, self.seconds[1] * trainings)
+        return replace(self, trainings=trainings, seconds=seconds)
 
 
 def make_schedule(

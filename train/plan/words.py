@@ -164,7 +164,8 @@ def on_cut(lengths: Lengths, method: str) -> str:
 
 
 def on_schedule(schedule: Schedule) -> str:
-    text = f"{schedule.steps} steps: {schedule.rows} rows, {schedule.rows_a_step} a step, {schedule.epochs:g} epochs, "
+    text = f"{schedule.trainings} trainings of " if schedule.trainings > 1 else ""
+    text += f"{schedule.steps} steps: {schedule.rows} rows, {schedule.rows_a_step} a step, {schedule.epochs:g} epochs, "
     text += f"{_count(schedule.tokens)} tokens through the model"
     if schedule.seconds is None:
         return f"{text}."
