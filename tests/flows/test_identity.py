@@ -127,7 +127,8 @@ def test_what_the_model_says_to_prompts_of_the_users_own_is_kept(tmp_path: Path,
     ended = pairsmith("identity", write(tmp_path, stub), "--keep", mine)
     assert ended.code == 0, ended.err
     assert "Kept          7 pairs from 30 prompts of your own work" in ended.out
-    assert "unsolved 4" in ended.out
+    # References take turns: before the seventh that it solves stand six that it does not.
+    assert "unsolved 6" in ended.out
 
 
 def test_the_flow_makes_the_dataset_and_shows_its_summary(tmp_path: Path, stub: StubServer, prefect: None) -> None:
