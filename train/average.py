@@ -1,7 +1,7 @@
 """Several trainings in place of one, each of another seed; what is kept is the mean of what they learned.
 
 Where data are few, what a training gets wrong is much of it chance: another seed gets other things wrong. The mean of the weights
-gets fewer wrong than its members do (model soups, Wortsman et al. 2022, arXiv 2203.05482). Of adapters it is exact: n of rank r,
+often gets fewer wrong than its members do (model soups, Wortsman et al. 2022, arXiv 2203.05482). Of adapters it is exact: n of rank r,
 side by side, are one of rank n·r.
 
     members/0, members/1, …    a folder each: log, samples, checkpoints while it learns, and its adapter
@@ -15,10 +15,10 @@ from typing import Any
 from pipeline.errors import RecipeError
 from pipeline.runs import write_text
 from pipeline.settings import Anything
-from train.asked import Asked
+from train.asked import Asked, label
 from train.learn import Learned, learn, make_trainer
 from train.lengths import Fitting
-from train.output import Output
+from train.output import Output, only_weights
 from train.settings import TrainRecipe
 from train.watch import as_line, read_log
 
@@ -49,6 +49,7 @@ def _train(asked: Asked, fitting: Fitting, output: Output, number: int) -> Anyth
     learned = learn(replace(asked, recipe=recipe.model_copy(update=own)), fitting, output)
     with output.making(output.result(recipe)) as half:
         learned.trainer.save_model(str(half))
+        only_weights(half, label(recipe.model.path))
     output.finish(learned.figures)
     return learned.figures
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 import regex
 
 from pipeline.errors import TrainingStopped
@@ -12,7 +11,7 @@ from pipeline.settings import Anything
 from train.plan.device import find_spread
 from train.rows import Row, is_conversational, last_words
 from train.settings import StopSettings
-from train.watch import Watcher, read_log
+from train.watch import Watcher, as_line, read_log
 
 _TOKENS = 128
 _CIRCLE = regex.compile(r"(\S.{0,79}?)(?:\W*\1){3,}", regex.DOTALL)
@@ -67,7 +66,7 @@ class Samples(Watcher):
             return
         kept = [row for row in read_log(self._file) if row["step"] <= state.global_step]
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_bytes(b"".join(map(_line, kept)))
+        self._file.write_bytes(b"".join(map(as_line, kept)))
         if state.global_step == 0:
             self._write(0, model)
 
@@ -95,7 +94,7 @@ class Samples(Watcher):
             for row, answer, want in zip(self._prompts, answers, wanted, strict=True)
         ]
         with self._file.open("ab") as file:
-            file.writelines(map(_line, rows))
+            file.writelines(map(as_line, rows))
         return _share_in_circles(rows)
 
 
@@ -112,7 +111,3 @@ def sample_prompts(rows: Sequence[Row], count: int) -> list[Row]:
         if len(found) == count:
             break
     return list(found.values())[:count]
-
-
-def _line(row: Anything) -> bytes:
-    return orjson.dumps(row) + b"\n"

@@ -60,6 +60,7 @@ def test_what_comes_out_is_the_mean_of_what_the_members_learned(trained, tiny_mo
     assert summary["steps"] == 9
     assert summary["metrics"]["eval_loss"] > 0
     assert [row["step"] for row in read_log(out.log) if "loss" in row] == list(range(1, 10))
+    assert not [f for f in out.path.rglob("*") if f.suffix in (".bin", ".pt", ".pkl")]
     assert "mean of trainings, each of another seed | 3" in (out.path / "README.md").read_text()
 
 
