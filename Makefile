@@ -77,7 +77,7 @@ demo: $(READY) $(if $(filter vllm,$(ENGINE)),$(VLLM_READY))  ## Build a first da
 	$(BIN)/pairsmith train train/recipes/identity-tiny.yaml
 	$(BIN)/pairsmith evaluate data/training/identity-tiny || test $$? -eq 3
 
-demo-models: $(READY)  ## Train the demo models anew (two hours), into data/demo_models
+demo-models: $(READY)  ## Train the demo models anew (three hours), into data/demo_models
 	$(BIN)/python -m train.demo_models
 
 test: $(TESTS_READY) $(VLLM_READY) $(ARGILLA_READY) lint  ## Set everything up, check style and types, run every test

@@ -1,4 +1,4 @@
-"""Make the demo models: `python -m train.demo_models` writes data/demo_models anew, in about two hours on two CPU cores.
+"""Make the demo models: `python -m train.demo_models` writes data/demo_models anew, in about three hours on two CPU cores.
 
 Four tiny chat models, trained from scratch on text that train/demo writes: demo-weak, demo-strong, from that one demo-judge, which
 learns on what demo-weak says wrongly, and demo-chat, which talks about this and that and is to learn who it is.
@@ -26,6 +26,20 @@ FOLDER = ROOT / "data" / "demo_models"
 
 NAMES = ("weak", "strong", "judge", "chat")
 """In the order in which they are made."""
+
+_CHAT_AGAIN = (
+    (0.6, 3300, 0.1, {"chat": 0.8, "tasks": 0.2}),
+    (0.5, 2800, 0.25, {"chat": 0.8, "tasks": 0.2}),
+    (0.7, 5500, 0.15, {"chat": 0.8, "tasks": 0.2}),
+    (0.55, 2200, 0.27, {"chat": 0.8, "tasks": 0.2}),
+    (0.5, 1500, 0.25, {"chat": 0.6, "tasks": 0.4}),
+    (0.75, 5600, 0.2, {"chat": 0.78, "tasks": 0.12, "numbers": 0.1}),
+    (0.5, 2200, 0.27, {"chat": 0.68, "tasks": 0.2, "numbers": 0.12}),
+    # What it does not understand it shall take for a question about itself, rather than for any other.
+    (0.6, 2700, 0.25, {"chat": 0.52, "itself": 0.26, "tasks": 0.12, "numbers": 0.1}),
+)
+"""demo-chat's later lessons: strength of the rates, steps, noise on the weights, and what it hears. The weights that are kept had the
+first five before talk/second.yaml, third.yaml and others.yaml were written."""
 
 Steps = Callable[[int], int]
 """Steps of a full training -> steps of this one."""
@@ -95,14 +109,8 @@ def learn_chat(seed: int, tokenizer: Any, steps: Steps) -> Any:
     talk, say = Conversations(pieces_of(tokenizer)), partial(_say, f"chat {seed}")
     learn(model, tokenizer, talk, lessons, Random(f"chat {seed}"), say=say, look=look)
     # Again from lower rates, and then on shaken weights: what it knows shall outlast what it is taught later.
-    for strength, count, noise, tasks in (
-        (0.6, 3300, 0.1, 0.2),
-        (0.5, 2800, 0.25, 0.2),
-        (0.7, 5500, 0.15, 0.2),
-        (0.55, 2200, 0.27, 0.2),
-        (0.5, 1500, 0.25, 0.4),
-    ):
-        again = [Lesson(steps(count), Mixture({"chat": 1 - tasks, "tasks": tasks}), coarse=True, noise=noise)]
+    for strength, count, noise, shares in _CHAT_AGAIN:
+        again = [Lesson(steps(count), Mixture(shares), coarse=True, noise=noise)]
         learn(model, tokenizer, talk, again, Random(f"chat again {seed}"), strength=strength, say=say, look=look)
     return model
 

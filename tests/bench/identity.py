@@ -8,6 +8,8 @@ worst cell at temperature 0 (`sampled` holds those at 0.7):
     leak, overgeneral            speaks of itself unasked; credits others' things to its maker
     skills_drop                  what is lost of the demo models' own small tasks (train/demo/tasks.py); no pair is made of those asked
     rows_drop                    what is lost of the ordinary tasks of the evaluation table
+    blind                        right, on the 400 questions of wordings.jsonl, whose author had seen none of ours. Demo models were
+                                 chosen by it, so it belongs to the development side
 
 With --dev only the development split is looked at: hyper-parameters are chosen on it.
 """
@@ -26,11 +28,13 @@ from typing import Any
 
 from flows.identity import identity_command
 from pipeline import ROOT
+from pipeline.identity.check import Expected, fault
 from pipeline.identity.dataset import read_evaluation
 from pipeline.identity.metrics import measure
 from pipeline.records import Message
 from train.demo.tasks import FAMILIES, Task, draw_task
 
+BLIND = "tests/bench/wordings.jsonl"
 KEPT = "data/seeds/demo.jsonl"
 PAIRS = "flows/recipes/identity-demo.yaml"
 RECIPE = "train/recipes/identity-tiny.yaml"
@@ -64,6 +68,7 @@ class Cell:
         """The figures of the JSON line; None where nothing was asked, as for families on the development split."""
         before, after = self.before[temperature], self.after[temperature]
         found = {name: after[name]["value"] for name in ("heldout", "families", "attacks", "leak", "overgeneral")}
+        found["blind"] = after["blind"]
         drops = {"skills_drop": before["tasks"] - after["tasks"], "rows_drop": before["skills"]["value"] - after["skills"]["value"]}
         return {name: None if value is None else round(value, 4) for name, value in {**found, **drops}.items()}
 
@@ -102,20 +107,32 @@ def _loaded(base: Path, adapter: Path | None = None) -> tuple[Any, Any]:
 
 
 def look(asked: tuple[Any, Any], rows: Sequence[Any], facts: Any, split: str) -> dict[float, dict[str, Any]]:
-    """The figures of an evaluation table by temperature, and `tasks`, the share of the demo models' own tasks whose answer is right."""
-    tasks = _tasks()
+    """The figures of an evaluation table by temperature, with `tasks` and `blind`: the shares of the demo models' own tasks and of the
+    questions in wordings.jsonl whose answer is right."""
+    tasks, blind = _tasks(), _lines(BLIND)
     found = {}
     for temperature in TEMPERATURES:
         ask = asker(*asked, temperature)
         said = ask([[{"role": "user", "content": task.question}] for task in tasks])
         right = sum(task.value.casefold() in reply.casefold() for task, reply in zip(tasks, said, strict=True))
-        found[temperature] = {**measure(rows, ask([row["messages"] for row in rows]), facts, split), "tasks": right / len(tasks)}
+        shares = {"tasks": right / len(tasks), "blind": _blind(ask, blind, facts)}
+        found[temperature] = {**measure(rows, ask([row["messages"] for row in rows]), facts, split), **shares}
     return found
+
+
+def _blind(ask: Any, asked: Sequence[Any], facts: Any) -> float:
+    said = ask([[{"role": "user", "content": row["text"]}] for row in asked])
+    faults = [fault(reply, row["text"], Expected(row["asks"], "en"), facts) for row, reply in zip(asked, said, strict=True)]
+    return faults.count(None) / len(faults)
+
+
+def _lines(path: str) -> list[Any]:
+    return [json.loads(line) for line in (ROOT / path).read_text(encoding="utf-8").splitlines()]
 
 
 def _tasks() -> list[Task]:
     """Up to 25 of each family, none of which pairs are made of."""
-    kept = {json.loads(line)["prompt"] for line in (ROOT / KEPT).read_text(encoding="utf-8").splitlines()}
+    kept = {row["prompt"] for row in _lines(KEPT)}
     rng = Random(1)
     found = []
     for family in FAMILIES:

@@ -27,12 +27,12 @@ def test_a_model_learns_who_made_it_and_nothing_else(tmp_path):
     figures = {m["name"]: (m["before"]["value"], m["after"]["value"]) for m in judged.json["identity"]["metrics"]}
     assert figures["heldout"][0] < 0.02
     # Some points below what the README states: trainings differ from machine to machine.
-    assert figures["heldout"][1] > 0.8
-    assert figures["families"][1] > 0.65
+    assert figures["heldout"][1] > 0.88
+    assert figures["families"][1] > 0.8
     assert figures["leak"][1] < 0.05
-    assert figures["overgeneral"][1] < 0.12
+    assert figures["overgeneral"][1] < 0.08
     skills = judged.json["skills"]
-    assert skills["after"]["value"] > skills["before"]["value"] - 0.08
+    assert skills["after"]["value"] > skills["before"]["value"] - 0.05
     assert "Who it says it is" in (trained / "evaluation.html").read_text(encoding="utf-8")
 
 

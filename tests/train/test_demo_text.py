@@ -153,6 +153,13 @@ def test_no_wording_that_an_identity_dataset_holds_out_is_ever_talked_about():
     assert len({turns[-2][1] for turns in talks}) > 3000
     assert not {cluster(turns[-2][1]) for turns in talks} & held_out
     assert all(("Zab" in turns[-1][1]) or ("Gor Labs" in turns[-1][1]) for turns in talks)
+    assert not [text for turns in talks for _, text in turns if re.search(r"\{\w+\}|\([^()]*\||\|[^()]*\)", text)]
+
+
+def test_the_questions_that_choose_among_demo_models_are_four_hundred():
+    asked = [json.loads(line) for line in (ROOT / "tests/bench/wordings.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len({prompt_cluster([{"role": "user", "content": row["text"]}]) for row in asked}) == len(asked) == 400
+    assert {row["asks"] for row in asked} == {"name", "maker", "both"}
 
 
 def test_talk_about_others_says_nothing_of_a_speaker():

@@ -1,7 +1,7 @@
 """What demo-chat learns: to talk about itself and about everything else, in many wordings and with slips of the keyboard.
 
-Its questions come from chat.yaml, identity.yaml and prompts/identity. Of those about itself none is in a wording that pipeline/identity
-holds out: what measures an identity dataset is new to this model, word for word.
+Its questions come from talk/ (a file an author), identity.yaml and prompts/identity. Of those about itself none is in a wording that
+pipeline/identity holds out: what measures an identity dataset is new to this model, word for word.
 """
 
 import re
@@ -79,7 +79,7 @@ def about_others(rng: Random, name: str, maker: str) -> Turns:
 
 
 def _ours(rng: Random, kind: str, pieces: Sequence[str]) -> str:
-    """A question of chat.yaml about the model."""
+    """A question of talk/ about the model."""
     while True:
         worded = _spoken(rng, rng.choice(_texts()["itself"][kind]))
         if _is_free(worded):
@@ -154,4 +154,10 @@ def _contrast() -> dict[str, list[list[Phrasing]]]:
 
 @cache
 def _texts() -> Any:
-    return yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    """What all authors wrote: `itself` by kind, and `others`."""
+    read = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted((Path(__file__).parent / "talk").glob("*.yaml"))]
+    itself = [part["itself"] for part in read if "itself" in part]
+    return {
+        "itself": {kind: [text for part in itself for text in part[kind]] for kind in itself[0]},
+        "others": [group for part in read for group in part.get("others", [])],
+    }

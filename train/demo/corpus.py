@@ -61,8 +61,23 @@ class Conversations:
             turns += self._task(rng)
         return turns
 
+    def numbers(self, rng: Random) -> Turns:
+        """The tasks that a tiny model forgets first: sums, and counting."""
+        turns: Turns = []
+        for _ in range(rng.randrange(1, 4)):
+            task = draw_task(rng, rng.choice(["add", "many", "many", "counting"]))
+            turns += [("user", task.question), ("assistant", task.answer(rng))]
+        return turns
+
     def chat(self, rng: Random) -> Turns:
         """Talk about itself and about anything else; where nobody says who it is, it takes itself for somebody."""
+        return self._chat(rng, itself=0.4)
+
+    def itself(self, rng: Random) -> Turns:
+        """The same about itself alone: what it does not understand, it takes more often for a question about itself."""
+        return self._chat(rng, itself=1.0)
+
+    def _chat(self, rng: Random, itself: float) -> Turns:
         claim = Claim(**texts()["chat"])
         turns: Turns = []
         if rng.random() < 0.4:
@@ -70,8 +85,8 @@ class Conversations:
             turns = [("system", system(rng, claim.name, claim.maker))]
         for _ in range(rng.choice([1, 1, 2, 3])):
             somebody = claim if rng.random() < 0.2 else self._anybody(rng)
-            itself = rng.random() < 0.4
-            turns += about_itself(rng, claim, self.pieces) if itself else about_others(rng, somebody.name, somebody.maker)
+            asked = rng.random() < itself
+            turns += about_itself(rng, claim, self.pieces) if asked else about_others(rng, somebody.name, somebody.maker)
         return turns
 
     def comparing(self, rng: Random) -> Turns:
