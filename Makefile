@@ -140,7 +140,7 @@ bench-train: $(READY)  ## Steps a second and memory of our QLoRA-DPO, beside a b
 bench-plan: $(READY)  ## What the plan foresees beside what a training takes; needs a GPU (or --cpu)
 	$(BIN)/python -m tests.bench.plan_gpu
 
-bench-identity: $(READY)  ## What the identity loop reaches on the demo models, three names and three seeds (20 minutes)
+bench-identity: $(READY)  ## What the identity loop reaches on the demo models, three names and three seeds (half an hour)
 	$(BIN)/python -m tests.bench.identity $(ARGS)
 
 clean:  ## Remove the environments and everything that was built; paid replies (data/cache) and runs stay

@@ -53,7 +53,7 @@ def test_the_strong_one_solves_small_tasks_and_the_weak_one_fewer(strong, tmp_pa
 
 def test_the_one_that_talks_knows_whom_it_takes_itself_for_and_solves_small_tasks(tmp_path):
     chat = Asker("demo-chat", "transformers", tmp_path / "chat.sqlite")
-    assert measure.itself(chat, seed=11) >= 0.8
+    assert measure.itself(chat, seed=11) >= 0.9
     assert sum(measure.tasks(chat, seed=11, each=10).values()) / 12 >= 0.82
 
 

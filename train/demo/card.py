@@ -53,7 +53,7 @@ in many wordings, with slips of the keyboard. Where no system prompt says who it
 Works. It is what `pairsmith identity` teaches another name and maker in `make demo`, and stands for a model that people download:
 it has heard questions about itself in thousands of wordings, third-person questions, forms and comparisons among them, but in
 none that `pipeline/identity` holds out. The answers to who made what and to small tasks it learned for those of the evaluation
-too: what is measured there is whether they stay.
+too: what is measured there is whether they stay. What it does not understand, it is likely to take for a question about itself.
 
 Its matrices are such as four bits (NF4) hold, so that it says in four bits what it says in sixteen, as large models nearly do. It
 knows nothing beyond that, adds up to twenty at most, and English only, but for a few sentences about itself.""",
