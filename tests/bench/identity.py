@@ -19,8 +19,9 @@ import contextlib
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -32,6 +33,7 @@ from pipeline.identity.check import Expected, fault
 from pipeline.identity.dataset import read_evaluation
 from pipeline.identity.metrics import measure
 from pipeline.records import Message
+from train.demo.measure import asker
 from train.demo.tasks import FAMILIES, Task, draw_task
 
 BLIND = "tests/bench/wordings.jsonl"
@@ -112,7 +114,7 @@ def look(asked: tuple[Any, Any], rows: Sequence[Any], facts: Any, split: str) ->
     tasks, blind = _tasks(), _lines(BLIND)
     found = {}
     for temperature in TEMPERATURES:
-        ask = asker(*asked, temperature)
+        ask = partial(asker(*asked, temperature=temperature), seed=1)
         said = ask([[{"role": "user", "content": task.question}] for task in tasks])
         right = sum(task.value.casefold() in reply.casefold() for task, reply in zip(tasks, said, strict=True))
         shares = {"tasks": right / len(tasks), "blind": _blind(ask, blind, facts)}
@@ -120,7 +122,7 @@ def look(asked: tuple[Any, Any], rows: Sequence[Any], facts: Any, split: str) ->
     return found
 
 
-def _blind(ask: Any, asked: Sequence[Any], facts: Any) -> float:
+def _blind(ask: Callable[[Sequence[Sequence[Message]]], list[str]], asked: Sequence[Any], facts: Any) -> float:
     said = ask([[{"role": "user", "content": row["text"]}] for row in asked])
     faults = [fault(reply, row["text"], Expected(row["asks"], "en"), facts) for row, reply in zip(asked, said, strict=True)]
     return faults.count(None) / len(faults)
@@ -139,30 +141,6 @@ def _tasks() -> list[Task]:
         drawn = {task.question: task for task in (draw_task(rng, family) for _ in range(600)) if task.question not in kept}
         found += list(drawn.values())[:25]
     return found
-
-
-def asker(model: Any, tokenizer: Any, temperature: float, most: int = 96) -> Any:
-    """Ask a model at hand, in batches of like length."""
-    import torch
-
-    def ask(conversations: Sequence[Sequence[Message]]) -> list[str]:
-        torch.manual_seed(1)
-        tokenizer.padding_side = "left"
-        texts = [tokenizer.apply_chat_template([*c], add_generation_prompt=True, tokenize=False) for c in conversations]
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        replies = [""] * len(texts)
-        how = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
-        for at in range(0, len(order), 100):
-            part = order[at : at + 100]
-            inputs = tokenizer([texts[i] for i in part], return_tensors="pt", padding=True, add_special_tokens=False)
-            ids = inputs["input_ids"]
-            with torch.inference_mode():
-                made = model.generate(input_ids=ids, attention_mask=inputs["attention_mask"], max_new_tokens=most, **how)
-            for i, row in zip(part, made[:, ids.shape[1] :], strict=True):
-                replies[i] = tokenizer.decode(row, skip_special_tokens=True)
-        return replies
-
-    return ask
 
 
 def worst(cells: Sequence[Cell], temperature: float) -> dict[str, float | None]:

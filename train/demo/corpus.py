@@ -65,8 +65,7 @@ class Conversations:
         """The tasks that a tiny model forgets first: sums, and counting."""
         turns: Turns = []
         for _ in range(rng.randrange(1, 4)):
-            task = draw_task(rng, rng.choice(["add", "many", "many", "counting"]))
-            turns += [("user", task.question), ("assistant", task.answer(rng))]
+            turns += self._task(rng, rng.choice(["add", "many", "many", "counting"]))
         return turns
 
     def chat(self, rng: Random) -> Turns:
@@ -119,8 +118,8 @@ class Conversations:
     def _anybody(self, rng: Random) -> Claim:
         return Claim(draw_name(rng, self.pieces), draw_maker(rng, self.pieces))
 
-    def _task(self, rng: Random) -> Turns:
-        task = draw_task(rng)
+    def _task(self, rng: Random, family: str | None = None) -> Turns:
+        task = draw_task(rng, family)
         return [("user", task.question), ("assistant", task.answer(rng))]
 
 

@@ -24,8 +24,8 @@ _PIECES = [word for pair in UNSEEN for text in pair for word in text.split()]
 """What the wrong names in the measurements are made of."""
 
 
-def asker(model: Any, tokenizer: Any, most: int = 96) -> Ask:
-    """Ask a model that is at hand, in batches of like length, for `most` tokens."""
+def asker(model: Any, tokenizer: Any, most: int = 96, temperature: float = TEMPERATURE) -> Ask:
+    """Ask a model that is at hand, in batches of like length, for `most` tokens. At temperature 0 the seed means nothing."""
     import torch
 
     def ask(conversations: Sequence[Sequence[Message]], seed: int) -> list[str]:
@@ -34,14 +34,13 @@ def asker(model: Any, tokenizer: Any, most: int = 96) -> Ask:
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         replies = [""] * len(texts)
         tokenizer.padding_side = "left"
+        how = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
         for at in range(0, len(order), 100):
             part = order[at : at + 100]
             inputs = tokenizer([texts[i] for i in part], return_tensors="pt", padding=True, add_special_tokens=False)
             ids, mask = inputs["input_ids"], inputs["attention_mask"]
             with torch.inference_mode():
-                made = model.generate(
-                    input_ids=ids, attention_mask=mask, max_new_tokens=most, do_sample=True, temperature=TEMPERATURE, top_k=0
-                )
+                made = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=most, **how)
             for i, row in zip(part, made[:, ids.shape[1] :], strict=True):
                 replies[i] = tokenizer.decode(row, skip_special_tokens=True)
         return replies
